@@ -1,0 +1,1 @@
+"""Prefect flows: when, where, and what becomes of the result."""

@@ -1,0 +1,271 @@
+"""params.yaml as frozen, typed sections, one per stage. No number has its default here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Teacher = Literal["resnet50", "resnet101", "resnet152"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: read-only, and a key that it doesn't know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ingest(Section):
+    """How files become canonical images."""
+
+    percentiles: tuple[Annotated[float, Field(ge=0, lt=50)], Annotated[float, Field(gt=50, le=100)]]
+    """Percentiles of the whole image that become 0 and 1 where the file names no window."""
+    max_pixels: Count
+    """Largest accepted rows x columns; a larger file is refused before decoding."""
+
+
+class Validate(Section):
+    """What the expectations on the tables allow."""
+
+    images_per_patient: tuple[Count, Count]
+    """Fewest and most images of one patient."""
+    age_years: tuple[float, float]
+    """Youngest and oldest accepted age."""
+    box_side_fraction: tuple[Fraction, Fraction]
+    """Smallest and largest box side, as a fraction of the image's side."""
+    boxes_per_image: tuple[Annotated[int, Field(ge=0)], Count]
+    """Fewest and most boxes of one image."""
+
+
+class Split(Section):
+    """How patients are divided."""
+
+    seed: int
+    """Seed of the shuffle within strata."""
+    test_fraction: Fraction
+    """Share of patients in the test part (183 of 914 is 0.2)."""
+    validation_fraction: Fraction
+    """Share of the remaining patients in the validation part."""
+
+
+class View(Section):
+    """The detector's input: the region of the cervical column, resampled."""
+
+    height: Annotated[int, Field(ge=32, multiple_of=8)]
+    """Input height in pixels."""
+    width: Annotated[int, Field(ge=32, multiple_of=8)]
+    """Input width in pixels."""
+    margin: Positive
+    """Region height in column heights (C2/3 to C7/T1, centre to centre); a region never exceeds the image that it covers, so a large margin means the whole image."""
+
+
+class Locate(Section):
+    """Training of the locator, the small network that finds the column."""
+
+    seed: int
+    """Seed of initial weights, order and augmentation."""
+    size: Annotated[int, Field(ge=32, multiple_of=16)]
+    """Side of the locator's square input in pixels."""
+    width: Count
+    """Channels of its first layer."""
+    steps: Count
+    """Optimiser steps."""
+    batch_size: Count
+    """Images per step."""
+    learning_rate: Positive
+    """Peak learning rate of AdamW."""
+
+
+class Model(Section):
+    """What student and teachers share."""
+
+    channels: Annotated[int, Field(ge=32, multiple_of=32)]
+    """Channels of neck and head (paper: 256)."""
+    ode: Literal["nmode2", "nmode", "none"]
+    """Equation after the last tower convolution; none leaves the towers plain."""
+    solver: Literal["fast", "rk4", "heun", "euler"]
+    """How y(1) is computed; fast is the table, the others integrate."""
+    ode_steps: Count
+    """Steps of an integrating solver, from t = 0 to 1."""
+    octave_scale: Count
+    """Side of the square anchors used in assignment, in strides."""
+
+
+class Augment(Section):
+    """Random changes of a training view."""
+
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest shift of the region, as a fraction of its size."""
+    scale: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest relative change of the region's size."""
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    """Largest |ln gamma| of the intensities."""
+    noise: Annotated[float, Field(ge=0, le=1)]
+    """Largest standard deviation of added noise, in standard deviations of the view."""
+
+
+class Schedule(Section):
+    """One training: AdamW, linear warm-up, cosine to zero."""
+
+    seed: int
+    """Seed of initial weights, order and augmentation."""
+    steps: Count
+    """Optimiser steps."""
+    batch_size: Count
+    """Views per step."""
+    learning_rate: Positive
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Decoupled weight decay of parameters with more than one dimension."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps of linear warm-up."""
+    clip_norm: Positive
+    """Largest norm of the gradient."""
+    precision: Literal["32-true", "bf16-mixed"]
+    """Arithmetic of the convolutions; losses are float32 either way."""
+    checkpoint_steps: Count
+    """Steps between checkpoints."""
+
+
+class MedDetMethod(Section):
+    """AFA, LWFF and AATM (arXiv:2409.00204, eq. 14)."""
+
+    name: Literal["meddet"]
+    """The paper's method."""
+    sigma: Fraction
+    """Weight of the detection loss in eq. 14."""
+    tau: Fraction
+    """Weight of the feature loss; the adversarial loss has 1 - sigma - tau."""
+    scale: Positive
+    """Common factor of eq. 14, so that the detection loss keeps its size: scale * sigma = 1."""
+    adversarial_warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps before the adversarial loss counts."""
+    critic_learning_rate: Positive
+    """Learning rate of the discriminators' own AdamW."""
+    anchor: Teacher
+    """Teacher whose frozen head judges the fused target."""
+    anchor_weight: Annotated[float, Field(ge=0)]
+    """Weight of the task anchor's GFL loss, which trains AFA of the teachers and LWFF only."""
+    gate: Literal["sigmoid", "linear", "softmax"]
+    """LWFF's gate: 2*sigmoid (1 at the start), linear as printed, softmax over teachers."""
+    start: Literal["anchor", "mean"]
+    """What the fused target is at step 0: the anchor teacher's features, or the teachers' mean."""
+
+
+class FitNetsMethod(Section):
+    """Feature imitation (arXiv:1412.6550): mean squared error to the anchor teacher's levels."""
+
+    name: Literal["fitnets"]
+    """Plain feature imitation."""
+    weight: Positive
+    """Weight of the feature loss."""
+    anchor: Teacher
+    """Teacher that is imitated."""
+
+
+Method = Annotated[MedDetMethod | FitNetsMethod, Field(discriminator="name")]
+
+
+class Distill(Section):
+    """The student's training with teachers."""
+
+    schedule: Schedule
+    """Optimisation of the student."""
+    method: Method
+    """What is learnt from the teachers."""
+
+
+class Detect(Section):
+    """From predictions to detections (methods.md 1.7)."""
+
+    score_threshold: Fraction
+    """Least score of a detection that is evaluated."""
+    nms_iou: Fraction
+    """IoU above which the lower of two boxes of one class goes."""
+    max_detections: Count
+    """Most detections of one image."""
+
+
+class Package(Section):
+    """What makes a bundle fit to leave."""
+
+    box_tolerance_px: Positive
+    """Largest accepted difference of ONNX and torch boxes, in input pixels."""
+    score_tolerance: Positive
+    """Largest accepted difference of ONNX and torch scores."""
+
+
+class Evaluate(Section):
+    """What the evaluation shows."""
+
+    gallery_images: Count
+    """Best and as many worst test images in the gallery."""
+
+
+class Benchmark(Section):
+    """How latency is measured."""
+
+    warmup: Count
+    """Unmeasured runs of each contender."""
+    repetitions: Count
+    """Measured rounds; every contender runs once in a round."""
+    threads: Count
+    """Threads of torch and ONNX Runtime."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    teachers: Annotated[list[Teacher], Field(min_length=1)]
+    """Teachers to pretrain and to learn from, smallest first."""
+    ingest: Ingest
+    """Stage ingest."""
+    validate_: Annotated[Validate, Field(alias="validate")]
+    """Stage validate."""
+    split: Split
+    """Stage split."""
+    view: View
+    """Shared by every stage that looks at images."""
+    locate: Locate
+    """Stage locate."""
+    model: Model
+    """Shared by student and teachers."""
+    augment: Augment
+    """Shared by pretrain, baseline and distill."""
+    pretrain: dict[Teacher, Schedule]
+    """Stage pretrain, by teacher."""
+    baseline: Schedule
+    """Stage baseline."""
+    distill: Distill
+    """Stage distill."""
+    detect: Detect
+    """Shared by package, evaluate and benchmark."""
+    package: Package
+    """Stage package."""
+    evaluate: Evaluate
+    """Stage evaluate."""
+    benchmark: Benchmark
+    """Stage benchmark."""
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Errors:
+        ValueError: one line that names the file, the key, what was expected and what came.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Params.model_validate(content)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected a parameter file, found none; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ValueError(f"{path}: {key}: {first['msg']}, got {first['input']!r}{more}") from None

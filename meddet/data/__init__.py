@@ -1,0 +1,1 @@
+"""Images, annotations and tables: from a scanner's files to tensors."""

@@ -1,0 +1,1 @@
+"""The synthetic CDH-1848: images and annotations without patients."""
