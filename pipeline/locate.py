@@ -1,0 +1,63 @@
+"""Train the locator and write the region of every image."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from meddet.config import Params
+from pipeline._stage import ARTIFACTS, REPORTS, run
+
+if TYPE_CHECKING:
+    from meddet.data.batches import ImageSet
+    from meddet.structures import Region
+
+PARTS = ("train", "validation", "test")
+
+
+def main(params: Params) -> None:
+    """Write artifacts/locate, artifacts/regions.json and reports/locate/."""
+    import torch
+    from tqdm import tqdm
+
+    from meddet.data.batches import Batches
+    from meddet.files import write_json
+    from meddet.models.locator import Locator, LocatorSettings, locate, save_locator
+    from meddet.train import fit_locator
+    from pipeline import _training as shared
+
+    chosen, view = params.locate, params.view
+    settings = LocatorSettings(chosen.size, chosen.width, view.margin, view.width / view.height)
+    images = {part: shared.load_whole_images(part) for part in PARTS}
+    train = images["train"].where(lambda sample: len(sample.target.boxes) > 1)
+    if len(train) == 0:
+        raise ValueError(f"{shared.COCO}: expected a training image with two boxes or more, found none")
+    side = (settings.size, settings.size)
+    batches = Batches(train, side, chosen.batch_size, chosen.seed, shared.draw(params.augment))
+    torch.manual_seed(chosen.seed)
+    locator = Locator(settings.width)
+    with tqdm(total=chosen.steps, desc="locate", unit="step", mininterval=1, dynamic_ncols=True) as bar:
+        log = partial(shared.show, bar)
+        rows = fit_locator(locator, batches, steps=chosen.steps, learning_rate=chosen.learning_rate, log=log)
+    regions: dict[int, Region] = {}
+    for part in PARTS:
+        for index, sample in enumerate(images[part].samples):
+            regions[sample.image_id] = locate(locator, images[part].pixels(index), settings)
+    save_locator(ARTIFACTS / "locate", locator, settings)
+    corners = {str(image_id): [r.x1, r.y1, r.x2, r.y2] for image_id, r in sorted(regions.items())}
+    write_json(ARTIFACTS / "regions.json", corners)
+    shared.write_curve(REPORTS / "locate" / "curve.csv", rows)
+    shares = {f"discs_inside_{part}": inside_share(images[part], regions) for part in PARTS}
+    write_json(REPORTS / "locate" / "locate.json", shares)
+
+
+def inside_share(images: "ImageSet", regions: "dict[int, Region]") -> float | str:
+    """Return the share of annotated boxes that lie wholly inside their image's region."""
+    inside = []
+    for sample in images.samples:
+        region = regions[sample.image_id]
+        for x1, y1, x2, y2 in sample.target.boxes.tolist():
+            inside.append(region.x1 <= x1 and region.y1 <= y1 and x2 <= region.x2 and y2 <= region.y2)
+    return round(sum(inside) / len(inside), 6) if inside else "undefined (n=0)"
+
+
+if __name__ == "__main__":
+    run(main)
