@@ -48,16 +48,16 @@ def integral(distributions: Float[Tensor, "*points 4 N"]) -> Float[Tensor, "*poi
     return distributions.softmax(dim=-1) @ bins
 
 
-def decode(points: Float[Tensor, "*points 2"], ltrb: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+def decode(points: Float[Tensor, "*points 2"], ltrb: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*result 4"]:
     """Turn distances to the left, top, right and bottom side into boxes.
 
-    Points and distances share a unit (pixels, or strides); points broadcast over leading dimensions of the distances.
+    Points and distances share a unit (pixels, or strides); their leading dimensions broadcast.
     """
     left_top, right_bottom = ltrb.split(2, dim=-1)
     return torch.cat((points - left_top, points + right_bottom), dim=-1)
 
 
-def encode(points: Float[Tensor, "*points 2"], boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+def encode(points: Float[Tensor, "*points 2"], boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*result 4"]:
     """Turn boxes into distances from the points, the inverse of `decode`. Negative where the point lies outside."""
     left_top, right_bottom = boxes.split(2, dim=-1)
     return torch.cat((points - left_top, right_bottom - points), dim=-1)
