@@ -1,0 +1,57 @@
+"""What a file holds before windowing, and the window that makes an image of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One slice in the file's own unit.
+
+    Pixels that are not `valid` (padding, NaN) become 0. `window` holds the values that become 0 and 1, None where the
+    file names no window. An `inverted` scan shows high values dark. `spacing_mm` is (row, column).
+    """
+
+    values: Float[np.ndarray, "h w"]
+    valid: Bool[np.ndarray, "h w"]
+    spacing_mm: tuple[float, float] | None
+    window: tuple[float, float] | None = None
+    inverted: bool = False
+
+
+def windowed(scan: Scan, *, percentiles: tuple[float, float]) -> Float[np.ndarray, "h w"]:
+    """Map a scan to float32 in [0, 1], by its own window or by percentiles of its valid pixels.
+
+    A constant scan becomes 0 everywhere.
+    """
+    blank = np.zeros(scan.values.shape, dtype=np.float32)
+    inside = scan.values[scan.valid]
+    if not inside.size:
+        return blank
+    low, high = scan.window or tuple(np.percentile(inside, percentiles).tolist())
+    if high <= low:
+        low, high = float(inside.min()), float(inside.max())
+    if high <= low:
+        return blank
+    unit = np.clip((np.where(scan.valid, scan.values, low) - low) / (high - low), 0, 1)
+    if scan.inverted:
+        unit = 1 - unit
+    return np.where(scan.valid, unit, 0).astype(np.float32)
+
+
+def check_size(path: Path, rows: int, columns: int, *, max_pixels: int) -> None:
+    """Refuse what is empty or too large to decode.
+
+    Errors:
+        ValueError: with the file and its size.
+    """
+    if rows < 1 or columns < 1 or rows * columns > max_pixels:
+        raise ValueError(f"{path}: expected an image of 1 to {max_pixels} pixels, got {rows} x {columns}")
+
+
+def one_line(error: Exception) -> str:
+    """Say what a library said, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

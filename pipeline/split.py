@@ -1,0 +1,81 @@
+"""Stage split: patients into train, validation and test."""
+
+from collections import Counter
+
+import pandas as pd
+
+from meddet.config import Params
+from meddet.data.split import PARTS, Case, split_patients
+from meddet.data.table import CLASS_IDS
+from meddet.files import write_json
+from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run
+
+PROTRUSION = "protrusion"
+
+
+def main(params: Params) -> None:
+    """Split, prove that the parts share no patient, and only then write."""
+    tables = ARTIFACTS / "tables"
+    text = {"patient_id": str, "scanner": str}
+    patients = pd.read_csv(tables / "patients.csv", dtype=text, keep_default_na=False)
+    images = pd.read_csv(tables / "images.csv", dtype=text)
+    boxes = pd.read_csv(tables / "boxes.csv", dtype=text)
+    split = split_patients(
+        _cases(patients, boxes),
+        seed=params.split.seed,
+        test_fraction=params.split.test_fraction,
+        validation_fraction=params.split.validation_fraction,
+    )
+    check_parts(patients["patient_id"].tolist(), split)
+    report = {part: _count(split[part], images, boxes) for part in PARTS}
+    write_json(ARTIFACTS / "split.json", split)
+    write_json(REPORTS / "split.json", report)
+    for part, counts in report.items():
+        print(f"{part}: {counts['patients']} patients, {counts['images']} images")
+
+
+def check_parts(patients: list[str], split: dict[str, list[str]]) -> None:
+    """Expect every patient in exactly one part, and nobody else in any.
+
+    Errors:
+        Failure: with the patients that are in none or in several.
+    """
+    from pipeline._expectations import Rule, check
+
+    places = Counter(patient for members in split.values() for patient in members)
+    frame = pd.DataFrame(
+        [
+            {"patient_id": patient, "num_parts": places[patient], "num_rows": int(patient in set(patients))}
+            for patient in sorted(set(patients) | set(places))
+        ]
+    )
+    rules = [
+        Rule("patients", "ExpectColumnValuesToBeBetween", {"column": column, "min_value": 1, "max_value": 1}, text)
+        for column, text in (("num_parts", "a patient is in exactly one part"), ("num_rows", "a patient is enrolled"))
+    ]
+    failed = [result for result in check({"patients": (frame, "patient_id")}, rules) if not result.success]
+    if failed:
+        said = "; ".join(f"expected: {result.text}, not so for {', '.join(result.rows)}" for result in failed)
+        raise Failure(VALIDATION_FAILED, f"artifacts/split.json: {said}; nothing was written")
+
+
+def _cases(patients: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, Case]:
+    """Stratify by scanner and by the share of protrusions; a patient without boxes has share 0."""
+    share = (boxes["class_name"] == PROTRUSION).groupby(boxes["patient_id"]).mean().to_dict()
+    return {
+        patient: Case(protrusion_share=float(share.get(patient, 0)), scanner=scanner)
+        for patient, scanner in zip(patients["patient_id"], patients["scanner"], strict=True)
+    }
+
+
+def _count(patients: list[str], images: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, int | dict[str, int]]:
+    classes = Counter(boxes.loc[boxes["patient_id"].isin(patients), "class_name"])
+    return {
+        "patients": len(patients),
+        "images": int(images["patient_id"].isin(patients).sum()),
+        "boxes": {name: classes[name] for name in CLASS_IDS},
+    }
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,140 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+ROOT = Path(__file__).parents[2]
+SIDE = 48
+
+
+@dataclass
+class Hospital:
+    """A project folder with a small hand-made data set, and a way to run stages in it."""
+
+    root: Path
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        return json.loads((self.root / "data/annotations.json").read_text())
+
+    def change(self, edit: Callable[[dict[str, Any]], object]) -> None:
+        content = self.annotations
+        edit(content)
+        (self.root / "data/annotations.json").write_text(json.dumps(content))
+
+    def run(self, stage: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"pipeline.{stage}"],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def refuses(self, stage: str, *words: str, code: int = 2) -> None:
+        """The stage ends with `code` and one line that names every word."""
+        done = self.run(stage)
+        assert done.returncode == code, done
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("error: ")
+        assert [word for word in words if word not in line] == [], line
+
+    def files(self, folder: str) -> dict[str, bytes]:
+        paths = sorted(path for path in (self.root / folder).rglob("*") if path.is_file())
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Hospital:
+    """Eight patients: six enrolled with two images each, one operated, one incomplete and without images."""
+    (tmp_path / "data/images").mkdir(parents=True)
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    images: list[dict[str, object]] = []
+    boxes: list[dict[str, object]] = []
+    for patient in range(1, 8):
+        for view in range(2):
+            name = f"P{patient}_{view}" + (".dcm" if view else ".png")
+            write = write_dicom if view else write_png
+            write(tmp_path / "data/images" / name, pixels(seed=10 * patient + view))
+            images.append(
+                {
+                    "id": len(images) + 1,
+                    "file_name": name,
+                    "width": SIDE,
+                    "height": SIDE + 2,
+                    "patient_id": f"P{patient}",
+                }
+            )
+            boxes += [
+                {
+                    "id": len(boxes) + 1 + row,
+                    "image_id": len(images),
+                    "category_id": 1 + (patient + row) % 2,
+                    "bbox": [20.5, 10.0 + 6 * row, 4, 2.25],
+                    "area": 9,
+                    "iscrowd": 0,
+                    "level": ("C2/3", "C3/4")[row],
+                }
+                for row in range(2)
+            ]
+    categories = [{"id": 1, "name": "protrusion"}, {"id": 2, "name": "non-protrusion"}]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (tmp_path / "data/annotations.json").write_text(json.dumps(content))
+    with (tmp_path / "data/patients.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow("patient_id age sex scanner field_strength_t quality_ok complete operated".split())
+        for patient in range(1, 9):
+            flags = ("true", str(patient != 8).lower(), str(patient == 7).lower())
+            rows.writerow((f"P{patient}", 40 + patient, "FM"[patient % 2], "AB"[patient % 2], 1.5, *flags))
+    return Hospital(tmp_path)
+
+
+def pixels(*, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4096, size=(SIDE + 2, SIDE)).astype(np.uint16)
+
+
+def write_png(path: Path, values: np.ndarray) -> None:
+    PIL.Image.fromarray(values).save(path)
+
+
+def write_dicom(path: Path, values: np.ndarray, **elements: object) -> None:
+    """Write a minimal MR image; an element given as None is left out."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    signed = values.dtype.kind == "i"
+    content = {
+        "SOPClassUID": MRImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Rows": values.shape[0],
+        "Columns": values.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 8 * values.itemsize,
+        "BitsStored": 8 * values.itemsize,
+        "HighBit": 8 * values.itemsize - 1,
+        "PixelRepresentation": int(signed),
+        "PixelSpacing": [0.5, 0.75],
+        "PixelData": values.tobytes(),
+        **elements,
+    }
+    for keyword, value in content.items():
+        if value is not None:
+            setattr(file, keyword, value)
+    file["PixelData"].VR = "OW" if values.itemsize > 1 else "OB"
+    pydicom.dcmwrite(path, file, enforce_file_format=True)
