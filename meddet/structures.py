@@ -25,10 +25,12 @@ class Region:
 
     @property
     def width(self) -> float:
+        """Horizontal extent in pixels."""
         return self.x2 - self.x1
 
     @property
     def height(self) -> float:
+        """Vertical extent in pixels."""
         return self.y2 - self.y1
 
 

@@ -227,7 +227,11 @@ def _optimiser(parameters: Any, optimisation: Optimisation) -> Optimizer:
 
 
 def _on(fabric: Fabric, batch: Batch) -> Batch:
-    return Batch(batch.images.to(fabric.device), tuple(Target(t.boxes.to(fabric.device), t.labels.to(fabric.device)) for t in batch.targets), batch.image_ids)
+    return Batch(
+        batch.images.to(fabric.device),
+        tuple(Target(t.boxes.to(fabric.device), t.labels.to(fabric.device)) for t in batch.targets),
+        batch.image_ids,
+    )
 
 
 def _outputs(tensors: tuple[Tensor, ...]) -> Outputs:

@@ -1,13 +1,14 @@
 """Train the student with its teachers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from meddet.config import FitNetsMethod, MedDetMethod, Method, Params
+from meddet.config import FitNetsMethod, Method, Params
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:
     from meddet.distill.base import Distiller
+
     from meddet.models.detector import Detector
 
 

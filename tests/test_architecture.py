@@ -107,7 +107,9 @@ def test_stage_names_existing_parameters(stage: str) -> None:
         assert name.split(".")[0] in sections, f"{stage}: {name}"
 
 
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *sorted((ROOT / "params").glob("*.yaml"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "params").glob("*.yaml"))], ids=lambda p: p.name
+)
 def test_parameter_files_are_complete(path: Path) -> None:
     params = load_params(path)
     assert set(params.pretrain) == set(params.teachers)

@@ -3,6 +3,7 @@
 Each random change is a pair: `draw_change` draws its numbers, `move` and `recolour` apply them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Change:
 
 def cover(width: int, height: int, aspect: float) -> Region:
     """Return the smallest region of an aspect (width / height) that covers a whole image, centred on it."""
-    region_height = max(height, round(width / aspect))
+    region_height = float(math.ceil(max(height, width / aspect)))
     return centred_region(width / 2, height / 2, region_height, aspect)
 
 
@@ -50,7 +51,7 @@ def view(pixels: Float[Tensor, "1 h w"], region: Region, size: tuple[int, int]) 
 def standardise(pixels: Float[Tensor, "1 H W"]) -> Float[Tensor, "3 H W"]:
     """Shift and scale a view to mean 0 and standard deviation 1 and repeat it to 3 channels; a constant view is 0."""
     centred = pixels - pixels.mean()
-    return (centred / pixels.std(correction=0).clamp(min=1e-6)).expand(3, -1, -1)
+    return (centred / pixels.std(correction=0).clamp(min=1e-4)).expand(3, -1, -1)
 
 
 def prepare(pixels: Float[Tensor, "1 h w"], region: Region, size: tuple[int, int]) -> Float[Tensor, "3 H W"]:

@@ -136,7 +136,7 @@ def load_locator(folder: Path) -> tuple[Locator, LocatorSettings]:
     return locator.eval(), settings
 
 
-def _inside(centre: float, extent: float, limit: float) -> float:
+def _inside(centre: float, extent: float, limit: int) -> float:
     if extent >= limit:
         return limit / 2
     return min(max(centre, extent / 2), limit - extent / 2)
