@@ -6,13 +6,13 @@ gradient of the discrete scheme from one saved tensor. `fast` reads Phi from a t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import BFloat16, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -132,28 +132,64 @@ def cubic_table(equation: str) -> Float[Tensor, "4 N"]:
     return torch.stack([start, rise, square, cube]).float()
 
 
+@cache
+def rounded_table(equation: str) -> Float[Tensor, "2 N"]:
+    """Tabulate value and slope at every bfloat16 number, by its bits as a signed integer plus 2^15.
+
+    Under autocast gamma has 16 bits, so that one look-up replaces the arithmetic: the values are the cubics', rounded.
+    """
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32, device="cpu").to(torch.int16)
+    gamma = bits.view(torch.bfloat16).float()
+    return torch.stack(interpolate_with_slope(gamma, cubic_table(equation))).bfloat16()
+
+
+def select(rows: Iterable[Tensor], index: Int[Tensor, "*S"]) -> list[Float[Tensor, "*S"]]:
+    """Read each row at every index.
+
+    `index_select` on a flat index is five times as fast as `row[index]` on a processor; flat in the memory's order, so
+    that channels_last maps are not copied.
+    """
+    channels_last = index.ndim == 4 and index.is_contiguous(memory_format=torch.channels_last)
+    ordered = index.permute(0, 2, 3, 1) if channels_last else index
+    flat = ordered.reshape(-1)
+    read = [row.index_select(0, flat).view(ordered.shape) for row in rows]
+    return [values.permute(0, 3, 1, 2) for values in read] if channels_last else read
+
+
 def look_up(gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]) -> tuple[list[Tensor], Tensor]:
-    """Find each element's cubic and its place 0..1 in the cell. N is a power of two; NaN keeps a legal index."""
+    """Find each element's cubic and its place 0..1 in the cell. N is a power of two, so any index is legal."""
     position = gamma * (NUM_CELLS / math.pi)
     cell = position.floor()
-    index = cell.to(torch.int64) & (NUM_CELLS - 1)
-    return [row[index] for row in table], position - cell
+    index = cell.to(torch.int32) & (NUM_CELLS - 1)
+    return select(table, index), position - cell
 
 
 def interpolate(gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]) -> Float[Tensor, "*S"]:
     """Evaluate the table; of plain differentiable operations, so that it exports."""
     (a, b, c, d), u = look_up(gamma, table)
-    return a + u * (b + u * (c + u * d))
+    return torch.addcmul(a, u, torch.addcmul(b, u, torch.addcmul(c, u, d)))
 
 
 def interpolate_with_slope(
     gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]
 ) -> tuple[Float[Tensor, "*S"], Float[Tensor, "*S"]]:
-    """Evaluate the table and the very cubics' derivative."""
+    """Evaluate the table and the very cubics' derivative, b + 2cu + 3du^2."""
     (a, b, c, d), u = look_up(gamma, table)
-    value = a + u * (b + u * (c + u * d))
-    slope = (b + u * (2 * c + u * (3 * d))) * (NUM_CELLS / math.pi)
-    return value, slope
+    cubic = u * d
+    chord = c + cubic
+    rise = torch.addcmul(b, u, chord)
+    slope = torch.addcmul(rise, u, chord + cubic)
+    return torch.addcmul(a, u, rise), slope * (NUM_CELLS / math.pi)
+
+
+def bfloat16_index(gamma: BFloat16[Tensor, "*S"]) -> Int[Tensor, "*S"]:
+    """Turn bits into the place in `rounded_table`."""
+    return gamma.view(torch.int16).to(torch.int32) + 2**15
+
+
+def widen(gamma: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Give at least float32."""
+    return gamma if gamma.dtype == torch.float64 else gamma.float()
 
 
 class _Elementwise(torch.autograd.Function):
@@ -198,7 +234,9 @@ class NmODE(nn.Module):
             raise ValueError(f"expected at least 1 step, got {steps}")
         self.equation, self.solver, self.steps = equation, solver, steps
         self.table: Tensor | None
+        self.rounded: Tensor | None
         self.register_buffer("table", cubic_table(equation) if solver == "fast" else None, persistent=False)
+        self.register_buffer("rounded", rounded_table(equation) if solver == "fast" else None, persistent=False)
 
     def extra_repr(self) -> str:
         """Name equation, solver and steps."""
@@ -206,19 +244,26 @@ class NmODE(nn.Module):
 
     def forward(self, gamma: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         """Compute y(1)."""
-        wide = gamma if gamma.dtype == torch.float64 else gamma.float()
-        if wide.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_exporting():
-            value = _Elementwise.apply(wide, self._value_and_slope)
-        else:
-            value = self._value(wide)
-        return value.to(gamma.dtype)
+        if gamma.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_exporting():
+            return _Elementwise.apply(gamma, self._value_and_slope)
+        return self._value(gamma)
 
     def _value(self, gamma: Tensor) -> Tensor:
-        if self.table is not None:
-            return interpolate(gamma, self.table)
-        return integrate(gamma, equation=EQUATIONS[self.equation], solver=self.solver, steps=self.steps)
+        if self.table is None:
+            wide = widen(gamma)
+            value = integrate(wide, equation=EQUATIONS[self.equation], solver=self.solver, steps=self.steps)
+        elif self.rounded is not None and gamma.dtype == torch.bfloat16:
+            (value,) = select(self.rounded[:1], bfloat16_index(gamma))
+        else:
+            value = interpolate(widen(gamma), self.table)
+        return value.to(gamma.dtype)
 
     def _value_and_slope(self, gamma: Tensor) -> tuple[Tensor, Tensor]:
-        if self.table is not None:
-            return interpolate_with_slope(gamma, self.table)
-        return integrate_with_slope(gamma, equation=EQUATIONS[self.equation], solver=self.solver, steps=self.steps)
+        if self.table is None:
+            equation = EQUATIONS[self.equation]
+            value, slope = integrate_with_slope(widen(gamma), equation=equation, solver=self.solver, steps=self.steps)
+        elif self.rounded is not None and gamma.dtype == torch.bfloat16:
+            value, slope = select(self.rounded, bfloat16_index(gamma))
+        else:
+            value, slope = interpolate_with_slope(widen(gamma), self.table)
+        return value.to(gamma.dtype), slope.to(gamma.dtype)
