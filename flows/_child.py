@@ -1,0 +1,28 @@
+"""Run a module as `python _child.py MODULE ARGUMENT...`, and end when the process that started this one ends.
+
+A killed flow would otherwise leave DVC, and with it a trainer, behind. Run as a file: it is no part of the package.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Ask the kernel for SIGTERM at the parent's death, then become the module."""
+    parent = int(sys.argv[1])
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(128 + signal.SIGTERM)
+    sys.path[0] = os.getcwd()  # noqa: PTH109 - what `python -m` puts there
+    sys.argv = sys.argv[2:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
