@@ -147,13 +147,17 @@ def select(rows: Iterable[Tensor], index: Int[Tensor, "*S"]) -> list[Float[Tenso
     """Read each row at every index.
 
     `index_select` on a flat index is five times as fast as `row[index]` on a processor; flat in the memory's order, so
-    that channels_last maps are not copied.
+    that channels_last maps are not copied. ONNX Runtime is five times as fast at `gather` (GatherElements) instead.
     """
     channels_last = index.ndim == 4 and index.is_contiguous(memory_format=torch.channels_last)
     ordered = index.permute(0, 2, 3, 1) if channels_last else index
     flat = ordered.reshape(-1)
-    read = [row.index_select(0, flat).view(ordered.shape) for row in rows]
-    return [values.permute(0, 3, 1, 2) for values in read] if channels_last else read
+    if torch.compiler.is_exporting():
+        read = [row.gather(0, flat.long()) for row in rows]
+    else:
+        read = [row.index_select(0, flat) for row in rows]
+    shaped = [values.view(ordered.shape) for values in read]
+    return [values.permute(0, 3, 1, 2) for values in shaped] if channels_last else shaped
 
 
 def look_up(gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]) -> tuple[list[Tensor], Tensor]:
