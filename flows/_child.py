@@ -1,6 +1,6 @@
-"""Run a module as `python _child.py MODULE ARGUMENT...`, and end when the process that started this one ends.
+"""Run a module as `python _child.py PARENT MODULE ARGUMENT...`, and end when the process PARENT ends.
 
-A killed flow would otherwise leave DVC, and with it a trainer, behind. Run as a file: it is no part of the package.
+A killed flow would otherwise leave DVC, and with it a trainer, behind. Run as a file, so that it imports nothing else.
 """
 
 import ctypes
@@ -8,6 +8,7 @@ import os
 import runpy
 import signal
 import sys
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 
@@ -15,6 +16,14 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Ask the kernel for SIGTERM at the parent's death, then become the module."""
     parent = int(sys.argv[1])
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        if os.getppid() != parent:
+            os.killpg(0, number)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:

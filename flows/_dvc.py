@@ -1,4 +1,4 @@
-"""DVC as the flows see it: its own stage graph, its pin on the data, and one stage reproduced in a process of its own."""
+"""DVC as the flows see it: its stage graph, its pin on the data, and one stage reproduced in a process of its own."""
 
 import re
 import subprocess
@@ -13,14 +13,15 @@ from dvc.stage import PipelineStage
 
 from flows._processes import stream
 
-# Exit codes of pipeline/_stage.py that a second try cannot change: bad input, failed validation, non-finite loss, SIGTERM.
+# Exit codes of pipeline/_stage.py that a second try can't change: bad input, validation, non-finite loss, SIGTERM.
 FINAL_CODES = frozenset({2, 3, 4, 143})
 STAGE_TIMEOUT_S = 7 * 24 * 3600.0
 _WRITE_PHANTOM = "`python -m meddet.cli phantom --preset quick --out data`"
 _BUSY_TRIES = 20
 _BUSY_WAIT_S = 3.0
 _CHATTER = re.compile(
-    r"\s*$|> |Generating lock file|Updating lock file|To track the changes|To enable auto|Use `dvc push`|\t(git add|dvc config)"
+    r"\s*$|> |Running stage|Generating lock file|Updating lock file|To track the changes|To enable auto|Use `dvc push`"
+    r"|\t(git add|dvc config)"
 )
 _EXITED = re.compile(r"exited with (-?\d+)")
 
@@ -86,7 +87,8 @@ def guard_data(project: Path) -> None:
         )
     if not (project / "data").is_dir():
         raise ValueError(
-            f"data/: expected the data that data.dvc pins, found none; {_WRITE_PHANTOM}, or pull yours: `dvc pull data.dvc`"
+            f"data/: expected the data that data.dvc pins, found none; write the phantom ({_WRITE_PHANTOM}) "
+            "or pull yours (`dvc pull data.dvc`)"
         )
     command = [sys.executable, "-m", "dvc", "status", "-q", "data.dvc"]
     status = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=3600, check=False)
@@ -95,8 +97,8 @@ def guard_data(project: Path) -> None:
     if message := status.stderr.strip():
         raise ValueError(f"data.dvc: DVC cannot compare it with data/: {message.splitlines()[-1]}")
     raise ValueError(
-        f"data/: differs from what data.dvc pins; restore it ({_WRITE_PHANTOM} after `rm -r data`, or `dvc checkout data.dvc`), "
-        "or accept the new data: `dvc add data`, then commit data.dvc"
+        f"data/: differs from what data.dvc pins; restore it ({_WRITE_PHANTOM} after `rm -r data`, "
+        "or `dvc checkout data.dvc`), or accept the new data: `dvc add data`, then commit data.dvc"
     )
 
 

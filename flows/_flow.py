@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any
 
 from prefect import flow, get_client, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -13,10 +14,10 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType, TaskRun
+from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture, as_completed
-from prefect.states import Crashed, State
+from prefect.states import Crashed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import _dvc, _summary
@@ -106,7 +107,9 @@ def train(project: Path, graph: list[Stage], *, concurrency: int) -> list[StageR
     """
     _close_ghosts()
 
-    @flow(name=FLOW, task_runner=ThreadPoolTaskRunner(max_workers=concurrency), persist_result=False)
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=concurrency)
+
+    @flow(name=FLOW, task_runner=runner, persist_result=False)
     def run() -> list[StageRun]:
         with ended_by_signals():
             runs = run_graph(graph, project=project, concurrency=concurrency)

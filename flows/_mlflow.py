@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 from PIL import Image
 
@@ -163,7 +163,8 @@ def _registered(client: MlflowClient, digest: str) -> ModelVersion | None:
 
 
 def _new_version(bundle: Path, *, run_id: str, code: Path, tags: Mapping[str, str]) -> ModelVersion:
-    outputs = [
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "image")]
+    outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.long, "row"),
         ColSpec(DataType.string, "slice"),
         ColSpec(Array(Array(DataType.double)), "boxes"),
@@ -176,7 +177,7 @@ def _new_version(bundle: Path, *, run_id: str, code: Path, tags: Mapping[str, st
             python_model=str(Path(__file__).with_name("_served_model.py")),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(code)],
-            signature=ModelSignature(Schema([ColSpec(DataType.string, "image")]), Schema(outputs)),
+            signature=ModelSignature(Schema(inputs), Schema(outputs)),
             input_example=pd.DataFrame({"image": [_base64(_blank())]}),
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in _REQUIRED],
         )

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the flow: each in a group of its own, all ended on a signal, output as it comes."""
+"""Child processes that never outlive the flow: a group for each, all ended on a signal, their output as it comes."""
 
 import codecs
 import os
@@ -20,7 +20,7 @@ _PIECE = re.compile(r"([^\r\n]*)(\r\n|\n|\r)")
 
 _lock = threading.Lock()
 _running: set[int] = set()
-_stopping = threading.Event()
+_stopping: list[int] = []
 
 
 class Interrupted(BaseException):
@@ -42,10 +42,10 @@ def ended_by_signals() -> Iterator[None]:
         return
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if _stopping.is_set():
+        if _stopping:
             tell(signal.SIGKILL)
             return
-        _stopping.set()
+        _stopping.append(number)
         tell(signal.SIGTERM)
         raise Interrupted(number)
 
@@ -81,18 +81,24 @@ def stream(
         TimeoutError: the command took longer than `timeout_s`.
         Interrupted: a signal has come before or while it ran.
     """
-    if _stopping.is_set():
-        raise Interrupted(signal.SIGTERM)
+    _stop_if_asked()
     process = start(command, folder=folder, output=subprocess.PIPE)
     with _lock:
         _running.add(process.pid)
     try:
         kept = _pump(process, write, deadline=time.monotonic() + timeout_s)
-        return process.wait(), kept
+        status = process.wait()
+        _stop_if_asked()
+        return status, kept
     finally:
-        end(process, told=_stopping.is_set())
+        end(process, told=bool(_stopping))
         with _lock:
             _running.discard(process.pid)
+
+
+def _stop_if_asked() -> None:
+    if _stopping:
+        raise Interrupted(_stopping[0])
 
 
 def start(

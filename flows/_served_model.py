@@ -6,14 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow.pyfunc
 import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 if TYPE_CHECKING:
     from meddet.bundle import Bundle
 
 
-class ServedBundle(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class ServedBundle(PythonModel):
     """Detects on whole files: research use only.
 
     Input: a table with one column `image`, each cell a PNG, DICOM or NIfTI file in base64. Output: for each slice
@@ -30,8 +31,11 @@ class ServedBundle(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self._bundle = load_bundle(Path(context.artifacts["bundle"]), engine="onnx")
 
     def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:  # noqa: ARG002
+        self,
+        context: Any,  # noqa: ARG002 - the name that MLflow asks for
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> list[dict[str, Any]]:
         """Detect on every row."""
         return [found for row, text in enumerate(model_input["image"]) for found in self._detect(row, text)]
 
@@ -72,4 +76,4 @@ def _suffix(content: bytes) -> str:
     return ".dcm" if content[128:132] == b"DICM" else ".nii"
 
 
-mlflow.models.set_model(ServedBundle())
+set_model(ServedBundle())

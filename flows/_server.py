@@ -4,13 +4,13 @@ Prefect would start one by itself, in the terminal's process group: Ctrl-C ends 
 then wait a minute for an answer; and a killed flow leaves it behind.
 """
 
+import atexit
 import os
 import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from flows._environment import prefect_home
@@ -20,19 +20,19 @@ STARTUP_S = 120.0
 _EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
-@contextmanager
-def prefect_server(project: Path) -> Iterator[Callable[[], None]]:
-    """Start the server, set PREFECT_API_URL, and end the server afterwards; an address that is set already stands.
+def start_server(project: Path) -> Callable[[], None]:
+    """Start the server and set PREFECT_API_URL; an address that is set already stands.
 
-    Yields:
+    The server ends at this process's exit, after Prefect has sent it what it still holds.
+
+    Returns:
         A function that returns when the server answers, so that other work can be done while it starts.
 
     Errors:
         ConnectionError: from that function, where the server ended or doesn't answer in two minutes.
     """
     if os.environ.get("PREFECT_API_URL"):
-        yield lambda: None
-        return
+        return lambda: None
     log = prefect_home(project) / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     port = _free_port()
@@ -44,6 +44,7 @@ def prefect_server(project: Path) -> Iterator[Callable[[], None]]:
             output=output,
             environment=_EPHEMERAL,
         )
+    atexit.register(end, process)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
 
     def wait() -> None:
@@ -53,11 +54,7 @@ def prefect_server(project: Path) -> Iterator[Callable[[], None]]:
                 raise ConnectionError(f"{log}: Prefect's server did not start; `dvc repro` trains without it")
             time.sleep(0.1)
 
-    try:
-        yield wait
-    finally:
-        del os.environ["PREFECT_API_URL"]
-        end(process)
+    return wait
 
 
 def _free_port() -> int:

@@ -11,7 +11,7 @@ from flows._dvc import StageFailed, StageRun
 from flows._environment import prefect_home, set_environment, tracking_uri
 from flows._lock import Busy, exclusive
 from flows._processes import Interrupted, ended_by_signals
-from flows._server import prefect_server
+from flows._server import start_server
 from meddet.config import load_params
 
 FREE_BYTES = 3 * 1024**3
@@ -29,9 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     project = Path.cwd()
     set_environment(project)
     try:
-        with ended_by_signals(), exclusive(prefect_home(project) / "train.lock"), prefect_server(project) as ready:
+        with ended_by_signals(), exclusive(prefect_home(project) / "train.lock"):
+            wait_for_server = start_server(project)
             graph = preflight(project)
-            ready()
+            wait_for_server()
             from flows._flow import train
 
             runs = train(project, graph, concurrency=max(1, options.concurrency))
