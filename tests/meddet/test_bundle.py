@@ -1,0 +1,190 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from meddet import bundle, export
+from meddet.models.detector import build_detector
+from meddet.models.locator import Locator, LocatorSettings
+from meddet.structures import CLASSES, Region
+
+ARGUMENTS = {
+    "backbone": "mobilenet_v2",
+    "channels": 32,
+    "num_classes": 2,
+    "ode": "nmode2",
+    "solver": "fast",
+    "ode_steps": 4,
+}
+CONFIG = bundle.Config(
+    arguments=ARGUMENTS,
+    input_size=(160, 136),
+    locator=LocatorSettings(size=32, width=4, margin=1.4, aspect=0.85),
+    percentiles=(0.5, 99.9),
+    max_pixels=10_000,
+    score_threshold=0.05,
+    nms_iou=0.6,
+    max_detections=100,
+    operating_point={"protrusion": 0.31, "non-protrusion": 0.17},
+)
+
+
+def write(folder: Path, **changes: object) -> export.Parity:
+    torch.manual_seed(0)
+    detector = build_detector(**ARGUMENTS).eval()
+    torch.nn.init.normal_(detector.head.cls.weight, std=0.3)
+    detector.head.set_initial_size(16.0, 8.0)
+    options = {
+        "detector": detector,
+        "locator": Locator(CONFIG.locator.width).eval(),
+        "config": CONFIG,
+        "card": "# MedDet\n",
+        "data_md5": "d41d8.dir",
+        "code": "abc",
+        "images": [torch.rand(1, 80, 60)],
+        "regions": [Region(0.0, 0.0, 60.0, 80.0)],
+        "tolerance": bundle.Tolerance(box_px=0.05, score=0.001),
+    }
+    return bundle.write_bundle(folder, **{**options, **changes})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, export.Parity]:
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    return folder, write(folder)
+
+
+@pytest.fixture
+def copy(written: tuple[Path, export.Parity], tmp_path: Path) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for file in written[0].iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def test_the_folder_holds_its_files_and_nothing_else(written: tuple[Path, export.Parity]) -> None:
+    folder, parity = written
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*bundle.FILES, bundle.MANIFEST])
+    assert list(folder.parent.iterdir()) == [folder]
+    assert parity.images == 1
+    assert parity.box_px < 0.01
+
+
+def test_both_engines_find_the_same_in_the_images_pixels(written: tuple[Path, export.Parity]) -> None:
+    pixels = np.random.default_rng(1).random((90, 100), dtype=np.float32)
+    by_torch, region = bundle.load_bundle(written[0]).predict(pixels)
+    by_onnx, onnx_region = bundle.load_bundle(written[0], engine="onnx").predict(pixels)
+    assert region == onnx_region
+    assert len(by_torch.boxes) > 0
+    assert torch.allclose(by_torch.boxes, by_onnx.boxes, atol=0.01)
+    assert torch.allclose(by_torch.scores, by_onnx.scores, atol=1e-4)
+    assert torch.equal(by_torch.labels, by_onnx.labels)
+    assert by_torch.boxes.min() >= 0
+    assert (by_torch.boxes[:, 2] <= 100).all()
+    assert (by_torch.boxes[:, 3] <= 90).all()
+
+
+def test_what_was_written_is_read(written: tuple[Path, export.Parity]) -> None:
+    loaded = bundle.load_bundle(written[0])
+    assert loaded.config == CONFIG
+    assert loaded.data_md5 == "d41d8.dir"
+    assert set(loaded.operating_point) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", bundle.FILES)
+def test_a_changed_file_is_refused_by_name(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=rf"{name}.*changed"):
+        bundle.load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", [*bundle.FILES, bundle.MANIFEST])
+def test_a_missing_file_is_refused_by_name(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(ValueError, match=name):
+        bundle.load_bundle(copy)
+
+
+def test_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere: expected the folder of a bundle"):
+        bundle.load_bundle(tmp_path / "nowhere")
+
+
+def test_an_export_that_differs_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"detector.onnx: expected ONNX within"):
+        write(tmp_path / "bundle", tolerance=bundle.Tolerance(box_px=-1.0, score=0.001))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_that_is_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        export.require_parity(
+            export.Parity(1, float("nan"), 0.0), box_tolerance_px=0.1, score_tolerance=0.1, name="x.onnx"
+        )
+
+
+def test_parity_sees_a_difference() -> None:
+    def shifted(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return image[0, 0, :4, :4] + 0.25, image[0, 0, :4, :2] - 0.5
+
+    def plain(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return image[0, 0, :4, :4], image[0, 0, :4, :2]
+
+    assert export.check_parity(plain, shifted, [torch.zeros(3, 4, 4)]) == export.Parity(1, 0.25, 0.5)
+
+
+def test_onnx_is_the_same_twice_and_names_no_place(written: tuple[Path, export.Parity], tmp_path: Path) -> None:
+    locator = Locator(4).eval()
+    for name in ("first.onnx", "second.onnx"):
+        export.export_locator(locator, size=32, path=tmp_path / name)
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+    for content in ((tmp_path / "first.onnx").read_bytes(), (written[0] / "detector.onnx").read_bytes()):
+        assert b"site-packages" not in content
+        assert b'File "' not in content
+        assert str(Path(export.__file__).parents[1]).encode() not in content
+
+
+def test_onnx_with_data_outside_itself_is_refused(copy: Path) -> None:
+    model = onnx.load(copy / "locator.onnx")
+    onnx.save(model, copy / "locator.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(ValueError, match=r"locator.onnx: expected all weights inside"):
+        export.open_onnx(copy / "locator.onnx")
+
+
+def test_what_is_not_onnx_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match=r"detector.onnx: expected"):
+        export.open_onnx(path)
+
+
+def test_weights_of_another_network_are_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["arguments"]["channels"] = 64
+    (copy / "config.json").write_text(json.dumps(config))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["config.json"] = bundle.hashlib.sha256((copy / "config.json").read_bytes()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"detector.safetensors: expected the weights"):
+        bundle.load_bundle(copy)
+
+
+def test_the_fingerprint_sees_names_and_contents(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "meddet").mkdir(parents=True)
+        (tmp_path / name / "meddet" / "x.py").write_text("1")
+    first, second = (bundle.code_fingerprint(tmp_path / name / "meddet") for name in ("a", "b"))
+    assert first == second
+    (tmp_path / "b" / "meddet" / "x.py").rename(tmp_path / "b" / "meddet" / "y.py")
+    assert bundle.code_fingerprint(tmp_path / "b" / "meddet") != first
+
+
+def test_config_is_plain_data() -> None:
+    assert json.loads(json.dumps(dataclasses.asdict(CONFIG)))["input_size"] == [160, 136]
