@@ -2,9 +2,10 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from meddet.models.detector import build_detector
 
@@ -29,7 +30,7 @@ def cost(model: nn.Module, size: tuple[int, int] = (512, 512)) -> Cost:
     """
     counts = {"mac": 0, "other": 0}
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if isinstance(module, nn.Conv2d):
             counts["mac"] += output.numel() * module.weight[0].numel()
             counts["other"] += output.numel() if module.bias is not None else 0

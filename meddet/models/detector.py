@@ -57,7 +57,7 @@ def build_detector(
     """
     if backbone not in BACKBONES:
         raise ValueError(f"expected a backbone of {sorted(BACKBONES)}, got {backbone!r}")
-    activation = None if ode == "none" else lambda: NmODE(ode, solver, ode_steps)  # type: ignore[arg-type]
+    activation = None if ode == "none" else lambda: NmODE(ode, solver, ode_steps)
     body = BACKBONES[backbone]()
     return Detector(body, FPN(body.channels, channels), GFLHead(num_classes, channels, activation=activation))
 
@@ -94,14 +94,21 @@ def load_detector(folder: Path) -> tuple[Detector, tuple[int, int]]:
     try:
         with torch.device("meta"):  # the weights are read, so none are drawn
             detector = build_detector(**arguments)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{folder / SETTINGS}: arguments: {error}") from None
     try:
+        _check_types(state, detector.state_dict())
         detector.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights}: expected the weights that {SETTINGS} describes, got {reason}") from None
     return detector.eval(), input_size
+
+
+def _check_types(state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, tensor in state.items():
+        if name in expected and tensor.dtype != expected[name].dtype:
+            raise ValueError(f"{name} in {tensor.dtype}, not {expected[name].dtype}")
 
 
 def _read_settings(path: Path) -> tuple[dict[str, Any], tuple[int, int]]:
@@ -111,10 +118,13 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], tuple[int, int]]:
         raise ValueError(f"{path}: expected the keys {sorted(expected)}, got {settings!r:.100}")
     if settings["classes"] != list(CLASSES):
         raise ValueError(f"{path}: classes: expected {list(CLASSES)}, got {settings['classes']!r}")
-    names = set(inspect.signature(build_detector).parameters)
+    types = {name: parameter.annotation for name, parameter in inspect.signature(build_detector).parameters.items()}
     arguments = settings["arguments"]
-    if not isinstance(arguments, dict) or set(arguments) != names:
-        raise ValueError(f"{path}: arguments: expected {sorted(names)}, got {arguments!r:.200}")
+    if not isinstance(arguments, dict) or set(arguments) != set(types):
+        raise ValueError(f"{path}: arguments: expected {sorted(types)}, got {arguments!r:.200}")
+    for name, value in arguments.items():
+        if type(value) is not types[name]:
+            raise ValueError(f"{path}: arguments: {name}: expected {types[name].__name__}, got {value!r}")
     size = settings["input_size"]
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
         raise ValueError(f"{path}: input_size: expected [height, width] in pixels, got {size!r}")

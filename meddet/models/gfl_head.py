@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from meddet.boxes import anchor_points
 from meddet.structures import STRIDES, Predictions
 
-NUM_GROUPS = 32
+CHANNEL_MULTIPLE = 32
 UNIFORM_SHARE = 0.001
 
 
@@ -27,12 +27,16 @@ class Scale(nn.Module):
 
 
 def tower(channels: int, *, num_convs: int, activation: Callable[[], nn.Module] | None) -> nn.Sequential:
-    """Build 3x3 convolutions with GroupNorm and ReLU, shared by all levels, and the activation after the last."""
+    """Build 3x3 convolutions with GroupNorm and ReLU, shared by all levels, and the activation after the last.
+
+    32 groups; fewer where a group would be one channel, whose norm on a map of one cell is a constant.
+    """
+    num_groups = min(32, channels // 2)
     layers: list[nn.Module] = []
     for _ in range(num_convs):
         convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.normal_(convolution.weight, std=0.01)
-        layers += [convolution, nn.GroupNorm(NUM_GROUPS, channels), nn.ReLU(inplace=True)]
+        layers += [convolution, nn.GroupNorm(num_groups, channels), nn.ReLU(inplace=True)]
     if activation is not None:
         layers.append(activation())
     return nn.Sequential(*layers)
@@ -99,8 +103,8 @@ class GFLHead(nn.Module):
         strides: Sequence[int] = STRIDES,
     ) -> None:
         super().__init__()
-        if channels % NUM_GROUPS:
-            raise ValueError(f"expected channels to be a multiple of {NUM_GROUPS}, got {channels}")
+        if channels % CHANNEL_MULTIPLE:
+            raise ValueError(f"expected channels to be a multiple of {CHANNEL_MULTIPLE}, got {channels}")
         self.num_bins = num_bins
         self.strides = tuple(strides)
         self.cls_tower = tower(channels, num_convs=num_convs, activation=activation)
