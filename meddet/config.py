@@ -149,6 +149,8 @@ class MedDetMethod(Section):
     """Teacher whose frozen head judges the fused target."""
     anchor_weight: Annotated[float, Field(ge=0)]
     """Weight of the task anchor's GFL loss, which trains AFA of the teachers and LWFF only."""
+    anchor_interval: Count
+    """Steps from one pass through the task anchor to the next; it costs half a student step."""
     gate: Literal["sigmoid", "linear", "softmax"]
     """LWFF's gate: 2*sigmoid (1 at the start), linear as printed, softmax over teachers."""
     start: Literal["anchor", "mean"]

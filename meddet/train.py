@@ -6,7 +6,7 @@ a checkpoint is the run that was cut off. `log` gets one row of numbers per step
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as nnf
@@ -25,7 +25,7 @@ from meddet.structures import Predictions, Target
 
 _HEAT_SIGMA = 1.0
 
-Row = dict[str, float]
+Row = dict[str, int | float]
 Log = Callable[[int, Row], None]
 Interrupted = Callable[[], bool]
 
@@ -43,7 +43,7 @@ class Optimisation:
     weight_decay: float
     warmup_steps: int
     clip_norm: float
-    precision: str
+    precision: Literal["32-true", "bf16-mixed"]
     checkpoint_steps: int
 
 
@@ -93,13 +93,13 @@ def fit_detector(
     """
     fabric = Fabric(accelerator="auto", devices=1, precision=optimisation.precision)
     plain_optimiser = _optimiser(detector.parameters(), optimisation)
-    detector = detector.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    detector = detector.to(memory_format=torch.channels_last).train()
     model, optimiser = fabric.setup(_Tensors(detector), plain_optimiser)
     run = _Run(checkpoints, {"detector": detector}, {"detector": plain_optimiser}, optimisation, log, interrupted)
     for step in run.steps():
         batch = _on(fabric, batches.batch(step))
-        student = _outputs(model(batch.images))
-        terms = gfl_losses(student.predictions, batch.targets, octave_scale=octave_scale)
+        _, predictions = _split(model(batch.images))
+        terms = gfl_losses(predictions, batch.targets, octave_scale=octave_scale)
         _check_finite(terms, step, batch.image_ids)
         rate = optimisation.learning_rate * _factor(step, optimisation)
         _update(fabric, optimiser, terms, rate=rate, clip_norm=optimisation.clip_norm)
@@ -131,7 +131,7 @@ def fit_student(
     distiller = distiller.to(fabric.device).train()
     plain_optimiser = _optimiser([*student.parameters(), *distiller.student_parameters()], optimisation)
     optimisers: dict[str, Optimizer] = {"student": plain_optimiser}
-    student = student.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    student = student.to(memory_format=torch.channels_last).train()
     model, optimiser = fabric.setup(_Tensors(student), plain_optimiser)
     frozen = [_freeze(teacher, fabric.device) for teacher in teachers]
     if critic_learning_rate is not None:
@@ -143,22 +143,24 @@ def fit_student(
         batch = _on(fabric, batches.batch(step))
         with fabric.autocast():
             taught = [_teach(teacher, batch.images) for teacher in frozen]
-            learnt = _outputs(model(batch.images))
-            terms = gfl_losses(learnt.predictions, batch.targets, octave_scale=octave_scale)
+            features, predictions = _split(model(batch.images))
+            learnt = Outputs(features, predictions)
+            terms = gfl_losses(predictions, batch.targets, octave_scale=octave_scale)
             terms = {name: distiller.detection_weight * term for name, term in terms.items()}
             terms |= distiller.student_losses(learnt, taught, batch.targets)
         _check_finite(terms, step, batch.image_ids)
         factor = _factor(step, optimisation)
         rate = optimisation.learning_rate * factor
         _update(fabric, optimiser, terms, rate=rate, clip_norm=optimisation.clip_norm)
+        critic_row: Row = {}
         if critic_learning_rate is not None:
             with fabric.autocast():
                 critic_terms = distiller.critic_losses(learnt, taught, batch.targets)
             _check_finite(critic_terms, step, batch.image_ids)
             rate = critic_learning_rate * factor
             _update(fabric, critic, critic_terms, rate=rate, clip_norm=optimisation.clip_norm)
-            terms |= critic_terms
-        run.done(step, _row(terms) | distiller.metrics())
+            critic_row = {name: term.item() for name, term in critic_terms.items()}
+        run.done(step, _row(terms) | critic_row | distiller.metrics())
     return run.finish()
 
 
@@ -234,15 +236,15 @@ def _on(fabric: Fabric, batch: Batch) -> Batch:
     )
 
 
-def _outputs(tensors: tuple[Tensor, ...]) -> Outputs:
+def _split(tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Predictions]:
     *features, logits, distributions, points, strides = tensors
-    return Outputs(tuple(features), Predictions(logits, distributions, points, strides))
+    return tuple(features), Predictions(logits, distributions, points, strides)
 
 
 def _freeze(teacher: Detector, device: torch.device) -> Detector:
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
-    return teacher.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return teacher.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def _teach(teacher: Detector, images: Tensor) -> Outputs:

@@ -60,7 +60,7 @@ def training_batches(params: Params, schedule: Schedule) -> Batches:
 def new_detector(backbone: str, params: Params, images: ImageSet) -> tuple[Detector, dict[str, Any]]:
     """Build a detector whose first boxes have the mean disc's size; return it with its constructor arguments."""
     model = params.model
-    arguments = {
+    arguments: dict[str, Any] = {
         "backbone": backbone,
         "channels": model.channels,
         "num_classes": len(CLASSES),
@@ -150,10 +150,10 @@ def write_curve(path: Path, rows: list[Row]) -> None:
     write_atomic(path, pd.DataFrame(rows).round(6).to_csv(index=False).encode())
 
 
-def write_summary(path: Path, rows: list[Row], **numbers: float) -> None:
-    """Write the means of the last tenth of the steps, and further numbers."""
-    last = pd.DataFrame(rows).drop(columns="step").tail(max(len(rows) // 10, 1)).mean()
-    write_json(path, {key: round(float(value), 6) for key, value in {**last.to_dict(), **numbers}.items()})
+def write_summary(path: Path, rows: list[Row]) -> None:
+    """Write the means of the last tenth of the steps."""
+    means = pd.DataFrame(rows).drop(columns="step").tail(max(len(rows) // 10, 1)).mean()
+    write_json(path, {str(name): round(float(value), 6) for name, value in means.items()})
 
 
 def show(bar: "tqdm[Any]", step: int, row: Row) -> None:

@@ -46,8 +46,11 @@ class ImageSet:
     def where(self, keep: Callable[[Sample], bool]) -> "ImageSet":
         """Return the images whose sample `keep` accepts."""
         chosen = [index for index, sample in enumerate(self.samples) if keep(sample)]
-        columns = (self.samples, self.images, self.regions)
-        return ImageSet(*(tuple(column[index] for index in chosen) for column in columns))
+        return ImageSet(
+            tuple(self.samples[index] for index in chosen),
+            tuple(self.images[index] for index in chosen),
+            tuple(self.regions[index] for index in chosen),
+        )
 
 
 def load_images(folder: Path, samples: Sequence[Sample], regions: dict[int, Region]) -> ImageSet:

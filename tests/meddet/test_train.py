@@ -1,0 +1,202 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from meddet.checkpoint import Checkpoints
+from meddet.data.batches import Batches
+from meddet.data.transforms import cover
+from meddet.distill.base import Distiller
+from meddet.distill.fitnets import FitNets
+from meddet.distill.meddet import MedDetDistiller
+from meddet.losses import gfl_losses
+from meddet.models.detector import Detector, build_detector
+from meddet.models.locator import Locator
+from meddet.train import Interruption, Optimisation, Row, fit_detector, fit_locator, fit_student
+
+OPTIMISATION = Optimisation(
+    steps=4,
+    learning_rate=0.001,
+    weight_decay=0.05,
+    warmup_steps=2,
+    clip_norm=10.0,
+    precision="32-true",
+    checkpoint_steps=2,
+)
+
+
+def detector(seed: int = 0) -> Detector:
+    torch.manual_seed(seed)
+    built = build_detector(
+        backbone="mobilenet_v2", channels=32, num_classes=2, ode="nmode2", solver="fast", ode_steps=4
+    )
+    built.head.set_initial_size(23.0, 7.0)
+    return built
+
+
+def medded(teachers: list[Detector]) -> MedDetDistiller:
+    torch.manual_seed(1)
+    return MedDetDistiller(
+        channels=32,
+        num_teachers=len(teachers),
+        anchor=0,
+        anchor_head=teachers[0].head,
+        sigma=0.5,
+        tau=0.4,
+        scale=2.0,
+        adversarial_warmup_steps=1,
+        anchor_weight=1.0,
+        gate="sigmoid",
+        start="anchor",
+        octave_scale=8,
+    )
+
+
+def imitating(_: list[Detector]) -> FitNets:
+    return FitNets(channels=32, anchor=0, weight=1.0)
+
+
+METHODS = [(medded, 0.001), (imitating, None)]
+
+
+def teach(
+    batches: Batches,
+    folder: Path,
+    method: Callable[[list[Detector]], Distiller],
+    critic_rate: float | None,
+    **options: object,
+) -> tuple[Detector, list[Row]]:
+    teachers = [detector(seed).eval() for seed in (7, 8)]
+    student = detector()
+    arguments = {
+        "optimisation": OPTIMISATION,
+        "critic_learning_rate": critic_rate,
+        "octave_scale": 8,
+        "checkpoints": Checkpoints(folder),
+        "log": lambda *_: None,
+        "interrupted": lambda: False,
+    } | options
+    rows = fit_student(student, teachers, method(teachers), batches, **arguments)
+    return student, rows
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    asked = iter([False] * (steps - 1) + [True])
+    return lambda: next(asked)
+
+
+def test_a_detector_overfits_six_images(toy_batches: Batches, tmp_path: Path) -> None:
+    trained = detector()
+    rows = fit_detector(
+        trained,
+        toy_batches,
+        optimisation=replace(OPTIMISATION, steps=40, learning_rate=0.003, warmup_steps=5, checkpoint_steps=1000),
+        octave_scale=8,
+        checkpoints=Checkpoints(tmp_path),
+        log=lambda *_: None,
+        interrupted=lambda: False,
+    )
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    assert sum(row["giou"] for row in rows[-5:]) < 0.9 * max(row["giou"] for row in rows) * 5
+    assert not trained.training
+    batch = toy_batches.batch(0)
+    with torch.no_grad():
+        losses = gfl_losses(trained(batch.images), batch.targets)
+    assert sum(losses.values()).item() < rows[0]["loss"]
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_resumed_detector_is_bitwise_the_uninterrupted_one(toy_batches: Batches, tmp_path: Path, cut: int) -> None:
+    def fit(folder: str, interrupted: Callable[[], bool]) -> tuple[Detector, list[Row]]:
+        trained = detector()
+        checkpoints = Checkpoints(tmp_path / folder)
+        rows = fit_detector(
+            trained,
+            toy_batches,
+            optimisation=OPTIMISATION,
+            octave_scale=8,
+            checkpoints=checkpoints,
+            log=lambda *_: None,
+            interrupted=interrupted,
+        )
+        return trained, rows
+
+    whole, whole_rows = fit("whole", lambda: False)
+    with pytest.raises(Interruption, match=f"stopped after step {cut}"):
+        fit("cut", stop_after(cut))
+    resumed, resumed_rows = fit("cut", lambda: False)
+    assert resumed_rows == whole_rows
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("method", "critic_rate"), METHODS)
+def test_a_resumed_student_is_bitwise_the_uninterrupted_one(
+    toy_batches: Batches, tmp_path: Path, method, critic_rate
+) -> None:
+    whole, whole_rows = teach(toy_batches, tmp_path / "whole", method, critic_rate)
+    with pytest.raises(Interruption):
+        teach(toy_batches, tmp_path / "cut", method, critic_rate, interrupted=stop_after(3))
+    resumed, resumed_rows = teach(toy_batches, tmp_path / "cut", method, critic_rate)
+    assert resumed_rows == whole_rows
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("method", "critic_rate"), METHODS)
+def test_teachers_stay_as_they_were(toy_batches: Batches, tmp_path: Path, method, critic_rate) -> None:
+    teachers = [detector(seed).eval() for seed in (7, 8)]
+    before = [{name: tensor.clone() for name, tensor in teacher.state_dict().items()} for teacher in teachers]
+    fit_student(
+        detector(),
+        teachers,
+        method(teachers),
+        toy_batches,
+        optimisation=OPTIMISATION,
+        critic_learning_rate=critic_rate,
+        octave_scale=8,
+        checkpoints=Checkpoints(tmp_path),
+        log=lambda *_: None,
+        interrupted=lambda: False,
+    )
+    for teacher, state in zip(teachers, before, strict=True):
+        assert all(torch.equal(tensor, state[name]) for name, tensor in teacher.state_dict().items())
+
+
+def test_every_term_is_logged(toy_batches: Batches, tmp_path: Path) -> None:
+    _, rows = teach(toy_batches, tmp_path, medded, 0.001)
+    expected = {"step", "loss", "qfl", "dfl", "giou", "dist", "adv", "anchor", "critic", "target_variance"}
+    expected |= {"real_accuracy", "fake_accuracy", "share_0", "share_1", "distance_p3", "distance_p7"}
+    assert all(expected <= set(row) for row in rows)
+
+
+def test_a_loss_that_is_not_finite_names_term_step_and_images(toy_batches: Batches, tmp_path: Path) -> None:
+    broken = detector()
+    with torch.no_grad():
+        next(broken.head.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"loss term \w+ is nan at step 1 on images \d, \d, \d, \d"):
+        fit_detector(
+            broken,
+            toy_batches,
+            optimisation=OPTIMISATION,
+            octave_scale=8,
+            checkpoints=Checkpoints(tmp_path),
+            log=lambda *_: None,
+            interrupted=lambda: False,
+        )
+
+
+def test_the_locator_learns_where_the_column_is(toy_batches: Batches) -> None:
+    images = toy_batches.images
+    whole = replace(images, regions=tuple(cover(s.width, s.height, aspect=1.0) for s in images.samples))
+    torch.manual_seed(0)
+    rows = fit_locator(
+        Locator(8),
+        replace(toy_batches, images=whole, size=(64, 64)),
+        steps=60,
+        learning_rate=0.003,
+        log=lambda *_: None,
+    )
+    assert sum(row["distance"] for row in rows[-5:]) < 0.3 * sum(row["distance"] for row in rows[:5])

@@ -1,0 +1,97 @@
+"""The real graph on a tiny phantom: from nothing to a bundle and reports, and a second time nothing."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "DVC_NO_ANALYTICS": "1",
+    "PYTHONPATH": ".",
+}
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code with the tiny preset, its phantom pinned, and every stage run once."""
+    folder = tmp_path_factory.mktemp("project")
+    for package in ("meddet", "pipeline", "flows"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "params" / "tiny.yaml", folder / "params.yaml")
+    command("git", "init", "--quiet", cwd=folder)
+    assert command("dvc", "init", "--quiet", cwd=folder).returncode == 0
+    phantom = command("python", "-m", "meddet.cli", "phantom", "--preset", "tiny", "--out", "data", cwd=folder)
+    assert phantom.returncode == 0, phantom.stderr
+    assert command("dvc", "add", "--quiet", "data", cwd=folder).returncode == 0
+    done = command("dvc", "repro", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_second_run_does_nothing(project: Path) -> None:
+    again = command("dvc", "repro", cwd=project)
+    assert again.returncode == 0
+    assert "Running stage" not in again.stdout
+    assert "up to date" in again.stdout
+
+
+def test_checkpoints_are_gone_after_success(project: Path) -> None:
+    assert [path for path in (project / ".ckpt").rglob("*") if path.suffix == ".pt"] == []
+
+
+def test_every_model_is_evaluated_and_measured(project: Path) -> None:
+    evaluated = json.loads((project / "reports" / "evaluate.json").read_text())
+    measured = json.loads((project / "reports" / "benchmark.json").read_text())
+    for name in ("student", "resnet50", "resnet101", "resnet152"):
+        assert name in evaluated["models"]
+        assert name in measured["models"]
+    assert "baseline" in evaluated["models"]
+
+
+def test_no_identity_reaches_an_artifact(project: Path) -> None:
+    patients = [line.split(",")[0] for line in (project / "data" / "patients.csv").read_text().splitlines()[1:]]
+    texts = [p for folder in ("artifacts", "reports") for p in (project / folder).rglob("*") if p.is_file()]
+    for path in texts:
+        content = path.read_bytes()
+        found = [patient for patient in patients if patient.encode() in content]
+        assert not found, f"{path.name} holds {found}"
+
+
+def test_outputs_are_the_same_from_a_clean_start(project: Path, tmp_path: Path) -> None:
+    """Data stages and training give the same bytes again; only what holds times may differ."""
+    before = (project / "dvc.lock").read_text()
+    forced = command("dvc", "repro", "--force", "-s", "split", "locate", "baseline", cwd=project)
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert (project / "dvc.lock").read_text() == before
+
+
+def test_a_wrong_parameter_stops_the_stage_in_one_line(project: Path) -> None:
+    params = project / "params.yaml"
+    good = params.read_text()
+    try:
+        params.write_text(good.replace("steps: 2", "steps: many", 1))
+        stopped = command("python", "-m", "pipeline.pretrain", "resnet50", cwd=project)
+    finally:
+        params.write_text(good)
+    assert stopped.returncode == 2
+    assert stopped.stderr.startswith("error: params.yaml: pretrain.resnet50.steps:")
+    assert stopped.stderr.count("\n") == 1
+
+
+def test_a_wrong_teacher_is_named(project: Path) -> None:
+    stopped = command("python", "-m", "pipeline.pretrain", "resnet18", cwd=project)
+    assert stopped.returncode == 2
+    assert "expected one teacher of resnet50, resnet101, resnet152, got resnet18" in stopped.stderr
