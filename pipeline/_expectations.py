@@ -1,4 +1,4 @@
-"""Great Expectations, kept quiet and deterministic: rules over data frames in, plain results out."""
+"""Great Expectations, kept quiet and deterministic: rules over data frames in, plain findings out."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+from meddet.data.finding import Finding
 
 MAX_ROWS = 20
 
@@ -20,23 +22,8 @@ class Rule:
     text: str
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came of a rule. `rows` are the first ids of failing rows; `error` says why it couldn't be evaluated."""
-
-    table: str
-    type: str
-    kwargs: Mapping[str, Any]
-    text: str
-    success: bool
-    num_rows: int
-    num_failed: int
-    rows: tuple[str, ...]
-    error: str | None
-
-
-def check(tables: Mapping[str, tuple[pd.DataFrame, str]], rules: Sequence[Rule]) -> list[Result]:
-    """Evaluate rules on tables, each a frame with the name of its id column; results come in the order of the rules.
+def check(tables: Mapping[str, tuple[pd.DataFrame, str]], rules: Sequence[Rule]) -> list[Finding]:
+    """Evaluate rules on tables, each a frame with the name of its id column; findings come in the order of the rules.
 
     Nothing is sent anywhere and no progress bar is drawn. An empty table passes every rule on its rows.
     """
@@ -48,7 +35,7 @@ def check(tables: Mapping[str, tuple[pd.DataFrame, str]], rules: Sequence[Rule])
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     source = context.data_sources.add_pandas("tables")
-    results: dict[int, Result] = {}
+    findings: dict[int, Finding] = {}
     for name, (frame, id_column) in tables.items():
         own = [(index, rule) for index, rule in enumerate(rules) if rule.table == name]
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
@@ -57,17 +44,17 @@ def check(tables: Mapping[str, tuple[pd.DataFrame, str]], rules: Sequence[Rule])
         for index, rule in own:
             expectation = getattr(expectations, rule.type)(**rule.kwargs)
             outcome = batch.validate(expectation, result_format=form).to_json_dict()
-            results[index] = _result(rule, outcome, len(frame), id_column)
-    assert len(results) == len(rules), "a rule names no table"
-    return [results[index] for index in range(len(rules))]
+            findings[index] = _finding(rule, outcome, len(frame), id_column)
+    assert len(findings) == len(rules), "a rule names no table"
+    return [findings[index] for index in range(len(rules))]
 
 
-def _result(rule: Rule, outcome: dict[str, Any], num_rows: int, id_column: str) -> Result:
+def _finding(rule: Rule, outcome: dict[str, Any], num_rows: int, id_column: str) -> Finding:
     details = outcome["result"]
     found = details.get("unexpected_index_list") or []
-    ids = sorted({entry[id_column] for entry in found})
+    ids = sorted({entry[id_column] for entry in found}, key=lambda value: (isinstance(value, str), value))
     error = _error(outcome.get("exception_info") or {})
-    return Result(
+    return Finding(
         table=rule.table,
         type=rule.type,
         kwargs=rule.kwargs,

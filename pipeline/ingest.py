@@ -5,15 +5,15 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from meddet.config import Params
 from meddet.data.canonical import CanonicalImage, boxes_table, canonicalise, coco_json, images_table, patients_table
 from meddet.data.digest import dvc_md5
 from meddet.data.funnel import count_funnel, draw_funnel, funnel_json
-from meddet.data.table import RawData, RawImage, enrolled, locate_image, read_raw
-from meddet.files import write_atomic, write_json
+from meddet.data.raw import RawData, RawImage, enrolled, locate_image, read_raw
+from meddet.data.table import write_table
+from meddet.files import write_json
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 DATA = Path("data")
@@ -42,9 +42,9 @@ def main(params: Params) -> None:
     finally:
         shutil.rmtree(STAGING, ignore_errors=True)
     write_json(ARTIFACTS / "coco.json", coco_json(images, raw.boxes, data_md5=data_md5))
-    _write_table("patients", patients_table(patients, images))
-    _write_table("images", images_table(images))
-    _write_table("boxes", boxes_table(images, raw.boxes))
+    write_table(ARTIFACTS / "tables", "patients", patients_table(patients, images))
+    write_table(ARTIFACTS / "tables", "images", images_table(images))
+    write_table(ARTIFACTS / "tables", "boxes", boxes_table(images, raw.boxes))
     funnel = count_funnel(raw, unlisted_files=_count_unlisted(raw))
     write_json(REPORTS / "enrolment.json", funnel_json(funnel))
     draw_funnel(REPORTS / "enrolment.png", funnel)
@@ -56,10 +56,6 @@ def main(params: Params) -> None:
 def _canonicalise(image: RawImage, *, percentiles: tuple[float, float], max_pixels: int) -> CanonicalImage:
     source = locate_image(DATA, image)
     return canonicalise(source, image, STAGING, percentiles=percentiles, max_pixels=max_pixels)
-
-
-def _write_table(name: str, table: pd.DataFrame) -> None:
-    write_atomic(ARTIFACTS / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _count_unlisted(raw: RawData) -> int:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from meddet.config import Params
 from meddet.data.split import PARTS, Case, split_patients
-from meddet.data.table import CLASS_IDS
+from meddet.data.table import CLASS_IDS, read_table
 from meddet.files import write_json
 from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run
 
@@ -15,11 +15,7 @@ PROTRUSION = "protrusion"
 
 def main(params: Params) -> None:
     """Split, prove that the parts share no patient, and only then write."""
-    tables = ARTIFACTS / "tables"
-    text = {"patient_id": str, "scanner": str}
-    patients = pd.read_csv(tables / "patients.csv", dtype=text, keep_default_na=False)
-    images = pd.read_csv(tables / "images.csv", dtype=text)
-    boxes = pd.read_csv(tables / "boxes.csv", dtype=text)
+    patients, images, boxes = (read_table(ARTIFACTS / "tables", name) for name in ("patients", "images", "boxes"))
     split = split_patients(
         _cases(patients, boxes),
         seed=params.split.seed,
@@ -51,11 +47,11 @@ def check_parts(patients: list[str], split: dict[str, list[str]]) -> None:
     )
     rules = [
         Rule("patients", "ExpectColumnValuesToBeBetween", {"column": column, "min_value": 1, "max_value": 1}, text)
-        for column, text in (("num_parts", "a patient is in exactly one part"), ("num_rows", "a patient is enrolled"))
+        for column, text in (("num_parts", "a patient in exactly one part"), ("num_rows", "an enrolled patient"))
     ]
-    failed = [result for result in check({"patients": (frame, "patient_id")}, rules) if not result.success]
+    failed = [finding for finding in check({"patients": (frame, "patient_id")}, rules) if not finding.success]
     if failed:
-        said = "; ".join(f"expected: {result.text}, not so for {', '.join(result.rows)}" for result in failed)
+        said = "; ".join(str(finding) for finding in failed)
         raise Failure(VALIDATION_FAILED, f"artifacts/split.json: {said}; nothing was written")
 
 

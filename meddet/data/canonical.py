@@ -11,7 +11,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from meddet.data.images import read_image, write_canonical
-from meddet.data.table import CLASS_IDS, Patient, RawBox, RawImage, hash_patient
+from meddet.data.raw import Patient, RawBox, RawImage, hash_patient
+from meddet.data.table import CLASS_IDS
 
 _WHITE = 65535
 _DECIMALS_PX = 4

@@ -13,7 +13,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from meddet.data.scan import Scan, check_size, one_line
+from meddet.data.scan import Refused, Scan, check_size, one_line
 
 _BROKEN = (
     *(AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError),
@@ -27,7 +27,7 @@ def read_dicom(path: Path, *, max_pixels: int) -> Scan:
     The size is checked in the header before any pixel is decoded. A sigmoid VOI function counts as no window.
 
     Errors:
-        ValueError: not DICOM, truncated, without pixels, too large, of several frames, or not grey.
+        Refused: not DICOM, truncated, without pixels, too large, of several frames, or not grey.
     """
     try:
         with warnings.catch_warnings():
@@ -42,36 +42,28 @@ def read_dicom(path: Path, *, max_pixels: int) -> Scan:
                 window=_window(header),
                 inverted=header.PhotometricInterpretation == "MONOCHROME1",
             )
-    except _Refused as refusal:
-        raise ValueError(f"{path}: {refusal}") from None
     except InvalidDicomError:
-        raise ValueError(f"{path}: expected a DICOM file, got one without the DICM mark") from None
+        raise Refused("expected a DICOM file, got one without the DICM mark") from None
     except _BROKEN as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: expected a whole DICOM image, got: {one_line(error)}") from None
-
-
-class _Refused(Exception):  # noqa: N818 - what was expected and what came, to be joined to the file's name
-    pass
+        raise Refused(f"expected a whole DICOM image, got: {one_line(error)}") from None
 
 
 def _read(path: Path, *, max_pixels: int) -> tuple[Dataset, Shaped[np.ndarray, "h w"]]:
     if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise _Refused("expected a transfer syntax that isn't deflated, whose size shows before decoding")
+        raise Refused("expected a transfer syntax that isn't deflated, whose size shows before decoding")
     header = pydicom.dcmread(path, stop_before_pixels=True)
     for keyword in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"):
         if header.get(keyword) is None:
-            raise _Refused(f"expected the element {keyword}, found none")
-    check_size(path, int(header.Rows), int(header.Columns), max_pixels=max_pixels)
+            raise Refused(f"expected the element {keyword}, found none")
+    check_size(int(header.Rows), int(header.Columns), max_pixels=max_pixels)
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise _Refused(f"expected one frame, got {frames}")
+        raise Refused(f"expected one frame, got {frames}")
     if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise _Refused(f"expected a grey image (MONOCHROME1 or 2), got {header.PhotometricInterpretation}")
+        raise Refused(f"expected a grey image (MONOCHROME1 or 2), got {header.PhotometricInterpretation}")
     whole = pydicom.dcmread(path)
     if "PixelData" not in whole:
-        raise _Refused("expected PixelData, found none; is the file truncated?")
+        raise Refused("expected PixelData, found none; is the file truncated?")
     return whole, whole.pixel_array
 
 
@@ -89,7 +81,7 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
         return None
     row, column = (float(value) for value in spacing)
     if not (row > 0 and column > 0):
-        raise _Refused(f"expected a positive PixelSpacing, got {row} and {column}")
+        raise Refused(f"expected a positive PixelSpacing, got {row} and {column}")
     return row, column
 
 
@@ -102,7 +94,7 @@ def _window(header: Dataset) -> tuple[float, float] | None:
     if function == "LINEAR":
         centre, width = centre - 0.5, width - 1
     if not width > 0:
-        raise _Refused(f"expected a WindowWidth above {1 if function == 'LINEAR' else 0}, got {header.WindowWidth}")
+        raise Refused(f"expected a WindowWidth above {1 if function == 'LINEAR' else 0}, got {header.WindowWidth}")
     return centre - width / 2, centre + width / 2
 
 

@@ -1,14 +1,22 @@
 """Who was scanned, who was left out and why, and what remains: as numbers and as a flow chart."""
 
+import io
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meddet.data.table import CLASS_IDS, Patient, RawData, enrolled
+from meddet.data.raw import Patient, RawData, enrolled
+from meddet.data.table import CLASS_IDS
+from meddet.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REASONS = {"quality": "image quality", "incomplete": "incomplete cervical spine", "operated": "earlier surgery"}
 """Reasons for exclusion, in the order in which they are looked at, and as they are written."""
 
+_PANEL_WIDTH = 3.2
 _INK, _MUTED, _LINE, _PANEL, _ACCENT = "#1c2733", "#5b6875", "#8a97a3", "#f5f7f9", "#1f6f8b"
 
 
@@ -56,48 +64,45 @@ def funnel_json(funnel: Funnel) -> dict[str, object]:
 
 def draw_funnel(path: Path, funnel: Funnel) -> None:
     """Draw a CONSORT-style flow chart as a PNG; the same numbers are the same bytes."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from meddet.files import write_atomic
-
     figure = Figure(figsize=(8, 5.4), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 8), ylim=(0, 5.4))
     axes.axis("off")
-
-    def panel(x: float, y: float, width: float, height: float, title: str, lines: list[str], edge: str) -> None:
-        from matplotlib.patches import FancyBboxPatch
-
-        style = "round,pad=0,rounding_size=0.08"
-        axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=style, fc=_PANEL, ec=edge, lw=1.2))
-        top = y + height / 2 + 0.13 * len(lines)
-        axes.text(x + 0.25, top, title, color=_INK, fontsize=12, fontweight="bold", va="center")
-        for row, line in enumerate(lines, start=1):
-            axes.text(x + 0.25, top - 0.27 * row, line, color=_MUTED, fontsize=10, va="center")
-
-    def arrow(start: tuple[float, float], end: tuple[float, float]) -> None:
-        axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": _LINE, "lw": 1.2})
-
-    left_out = sum(funnel.excluded.values())
-    reasons = [f"{count:,}  {REASONS[reason]}" for reason, count in funnel.excluded.items()]
-    boxes = [f"{count:,}  {name} boxes" for name, count in funnel.boxes.items()]
-    panel(0.5, 3.95, 3.2, 0.8, _patients(funnel.scanned), ["scanned"], _LINE)
-    panel(4.3, 2.5, 3.2, 1.3, f"{_patients(left_out)} left out", reasons, _LINE)
-    panel(0.5, 1.65, 3.2, 0.8, _patients(funnel.enrolled), ["enrolled"], _ACCENT)
-    panel(0.5, 0.0 + 0.35, 3.2, 1.0, f"{funnel.images:,} image{'s' * (funnel.images != 1)}", boxes, _ACCENT)
-    arrow((2.1, 3.95), (2.1, 2.47))
-    arrow((2.1, 3.15), (4.28, 3.15))
-    arrow((2.1, 1.65), (2.1, 1.37))
     axes.text(0.5, 5.05, "Enrolment", color=_INK, fontsize=15, fontweight="bold", va="center")
     axes.text(7.5, 0.2, "research use only", color=_MUTED, fontsize=8, va="center", ha="right")
+    reasons = [(f"{count:,}", REASONS[reason]) for reason, count in funnel.excluded.items()]
+    boxes = [(f"{count:,}", f"{name} boxes") for name, count in funnel.boxes.items()]
+    left_out = _plural(sum(funnel.excluded.values()), "patient") + " left out"
+    _panel(axes, (0.5, 4.1), 0.6, _plural(funnel.scanned, "patient") + " scanned", [], edge=_LINE)
+    _panel(axes, (4.3, 2.55), 1.3, left_out, reasons, edge=_LINE)
+    _panel(axes, (0.5, 1.75), 0.6, _plural(funnel.enrolled, "patient") + " enrolled", [], edge=_ACCENT)
+    _panel(axes, (0.5, 0.3), 1.05, _plural(funnel.images, "image"), boxes, edge=_ACCENT)
+    for start, end in (((2.1, 4.1), (2.1, 2.36)), ((2.1, 3.2), (4.29, 3.2)), ((2.1, 1.75), (2.1, 1.36))):
+        arrow = {"arrowstyle": "-|>", "color": _LINE, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
 
 
-def _patients(count: int) -> str:
-    return f"{count:,} patient{'s' * (count != 1)}"
+def _panel(
+    axes: "Axes", corner: tuple[float, float], height: float, title: str, lines: list[tuple[str, str]], *, edge: str
+) -> None:
+    """Draw a box with a title and lines of a number, flush right, and what it counts."""
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = corner
+    shape = "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch(corner, _PANEL_WIDTH, height, boxstyle=shape, fc=_PANEL, ec=edge, lw=1.2))
+    top = y + height / 2 + 0.14 * len(lines)
+    axes.text(x + 0.25, top, title, color=_INK, fontsize=12, fontweight="bold", va="center_baseline")
+    for row, (number, text) in enumerate(lines, start=1):
+        level = top - 0.28 * row
+        axes.text(x + 0.75, level, number, color=_INK, fontsize=10, va="center_baseline", ha="right")
+        axes.text(x + 0.87, level, text, color=_MUTED, fontsize=10, va="center_baseline")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

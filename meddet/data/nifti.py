@@ -10,7 +10,7 @@ from jaxtyping import Float
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, SpatialImage
 
-from meddet.data.scan import Scan, one_line
+from meddet.data.scan import Refused, Scan, one_line
 
 _BROKEN = (EOFError, OSError, OverflowError, TypeError, ValueError, zlib.error)
 _BROKEN_HEADER = (ImageFileError, HeaderDataError, HeaderTypeError)
@@ -45,28 +45,26 @@ def read_volume(path: Path, *, max_pixels: int) -> Volume:
     """Read a volume and turn its axes to the nearest of right, anterior, superior. A plane is a volume of one slice.
 
     Errors:
-        ValueError: not NIfTI, truncated, more than `max_pixels` voxels (before decoding), not scalar, or 4-D.
+        Refused: not NIfTI, truncated, more than `max_pixels` voxels (before decoding), not scalar, or 4-D.
     """
     try:
         file = nibabel.load(path)
         if not isinstance(file, SpatialImage):
-            raise ValueError(f"{path}: expected a NIfTI volume, got {type(file).__name__}")
-        shape = _spatial_shape(path, file.shape)
+            raise Refused(f"expected a NIfTI volume, got {type(file).__name__}")
+        shape = _spatial_shape(file.shape)
         if int(np.prod(shape, dtype=object)) > max_pixels:
-            raise ValueError(f"{path}: expected at most {max_pixels} voxels, got {shape}")
+            raise Refused(f"expected at most {max_pixels} voxels, got {shape}")
         if file.get_data_dtype().kind not in "buif":
-            raise ValueError(f"{path}: expected one number per voxel, got {file.get_data_dtype()}")
+            raise Refused(f"expected one number per voxel, got {file.get_data_dtype()}")
         values = np.asarray(file.dataobj, dtype=np.float64).reshape(shape)
         spacing = [float(size) for size in nibabel.affines.voxel_sizes(file.affine)]
         orientation = nibabel.io_orientation(file.affine)
         if np.isnan(orientation).any():
-            raise ValueError(f"{path}: expected an orientation in the header, got a degenerate affine")
+            raise Refused("expected an orientation in the header, got a degenerate affine")
     except _BROKEN_HEADER as error:
-        raise ValueError(f"{path}: expected a NIfTI file, got: {one_line(error)}") from None
+        raise Refused(f"expected a NIfTI file, got: {one_line(error)}") from None
     except _BROKEN as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: expected a whole NIfTI volume, got: {one_line(error)}") from None
+        raise Refused(f"expected a whole NIfTI volume, got: {one_line(error)}") from None
     axes = [int(axis) for axis in orientation[:, 0]]
     right, front, up = (spacing[axes.index(axis)] for axis in range(3))
     return Volume(
@@ -76,9 +74,9 @@ def read_volume(path: Path, *, max_pixels: int) -> Volume:
     )
 
 
-def _spatial_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Drop trailing axes of length 1, or add them to a plane."""
     rows, columns, slices, *more = (*shape, 1, 1)[: max(3, len(shape))]
     if len(shape) < 2 or any(size != 1 for size in more) or min(rows, columns, slices) < 1:
-        raise ValueError(f"{path}: expected a volume of three axes, got shape {shape}")
+        raise Refused(f"expected a volume of three axes, got shape {shape}")
     return rows, columns, slices

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float, Shaped, UInt16
 
-from meddet.data.scan import Scan, check_size, one_line
+from meddet.data.scan import Refused, Scan, check_size, one_line
 
 _BROKEN = (EOFError, OSError, SyntaxError, ValueError, struct.error, zlib.error)
 _BOMBS = (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning)
@@ -21,12 +21,12 @@ def read_png(path: Path, *, max_pixels: int) -> Scan:
     """Read a grey PNG; colour is accepted where the three channels are equal.
 
     Errors:
-        ValueError: unreadable, truncated, too large (before decoding) or not grey.
+        Refused: unreadable, truncated, too large (before decoding) or not grey.
     """
     values = _decode(path, max_pixels=max_pixels)
     if values.ndim == 3:
         if not ((values[..., 0] == values[..., 1]) & (values[..., 1] == values[..., 2])).all():
-            raise ValueError(f"{path}: expected a grey image, got colours")
+            raise Refused("expected a grey image, got colours")
         values = values[..., 0]
     return Scan(values=values.astype(np.float64), valid=np.ones(values.shape, dtype=np.bool_), spacing_mm=None)
 
@@ -35,11 +35,11 @@ def read_grey16(path: Path) -> UInt16[np.ndarray, "h w"]:
     """Read a 16-bit grey PNG that this program wrote.
 
     Errors:
-        ValueError: unreadable or of another kind.
+        Refused: unreadable or of another kind.
     """
     values = _decode(path, max_pixels=PIL.Image.MAX_IMAGE_PIXELS or 2**26)
     if values.dtype != np.uint16:
-        raise ValueError(f"{path}: expected a 16-bit grey PNG, got {values.dtype} of shape {values.shape}")
+        raise Refused(f"expected a 16-bit grey PNG, got {values.dtype} of shape {values.shape}")
     return values
 
 
@@ -60,12 +60,10 @@ def _decode(path: Path, *, max_pixels: int) -> Shaped[np.ndarray, "h w *channels
                 if rows * columns <= max_pixels and (mode in _GREY_MODES or mode == "RGB"):
                     return np.asarray(file)
     except _BOMBS as error:
-        raise ValueError(
-            f"{path}: expected an image of 1 to {max_pixels} pixels, got more ({one_line(error)})"
-        ) from None
+        raise Refused(f"expected an image of 1 to {max_pixels} pixels, got more ({one_line(error)})") from None
     except PIL.UnidentifiedImageError:
-        raise ValueError(f"{path}: expected a PNG image, got something else or a broken header") from None
+        raise Refused("expected a PNG image, got something else or a broken header") from None
     except _BROKEN as error:
-        raise ValueError(f"{path}: expected a whole PNG image, got: {one_line(error)}") from None
-    check_size(path, rows, columns, max_pixels=max_pixels)
-    raise ValueError(f"{path}: expected a grey PNG of 8 or 16 bits, got mode {mode}")
+        raise Refused(f"expected a whole PNG image, got: {one_line(error)}") from None
+    check_size(rows, columns, max_pixels=max_pixels)
+    raise Refused(f"expected a grey PNG of 8 or 16 bits, got mode {mode}")

@@ -1,5 +1,7 @@
 """What a file holds before windowing, and the window that makes an image of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +44,23 @@ def windowed(scan: Scan, *, percentiles: tuple[float, float]) -> Float[np.ndarra
     return np.where(scan.valid, unit, 0).astype(np.float32)
 
 
-def check_size(path: Path, rows: int, columns: int, *, max_pixels: int) -> None:
-    """Refuse what is empty or too large to decode.
+class Refused(Exception):  # noqa: N818 - what was expected and what came, before it is joined to the file's name
+    """Says what is wrong with a file, without naming it."""
 
-    Errors:
-        ValueError: with the file and its size.
-    """
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn a refusal into a ValueError that names the file."""
+    try:
+        yield
+    except Refused as refusal:
+        raise ValueError(f"{path}: {refusal}") from None
+
+
+def check_size(rows: int, columns: int, *, max_pixels: int) -> None:
+    """Refuse what is empty or too large to decode."""
     if rows < 1 or columns < 1 or rows * columns > max_pixels:
-        raise ValueError(f"{path}: expected an image of 1 to {max_pixels} pixels, got {rows} x {columns}")
+        raise Refused(f"expected an image of 1 to {max_pixels} pixels, got {rows} x {columns}")
 
 
 def one_line(error: Exception) -> str:

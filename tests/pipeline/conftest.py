@@ -1,6 +1,10 @@
+import contextlib
 import csv
+import importlib
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +18,8 @@ import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from pipeline import _stage
 
 ROOT = Path(__file__).parents[2]
 SIDE = 48
@@ -44,6 +50,13 @@ class Hospital:
             timeout=120,
         )
 
+    def call(self, stage: str) -> tuple[int, str]:
+        """Run a stage in this process, where its slow imports are done once; give its exit code and what it said."""
+        said = io.StringIO()
+        with contextlib.chdir(self.root), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = _stage._outcome(importlib.import_module(f"pipeline.{stage}").main)
+        return code, said.getvalue()
+
     def refuses(self, stage: str, *words: str, code: int = 2) -> None:
         """The stage ends with `code` and one line that names every word."""
         done = self.run(stage)
@@ -57,8 +70,28 @@ class Hospital:
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in paths}
 
 
+@pytest.fixture(scope="session")
+def _ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ingested")
+    done = make_hospital(root).run("ingest")
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def ingested(_ingested: Path, tmp_path: Path) -> Hospital:
+    """The same hospital, after ingest."""
+    shutil.copytree(_ingested, tmp_path, dirs_exist_ok=True)
+    return Hospital(tmp_path)
+
+
 @pytest.fixture
 def hospital(tmp_path: Path) -> Hospital:
+    """A fresh hospital."""
+    return make_hospital(tmp_path)
+
+
+def make_hospital(tmp_path: Path) -> Hospital:
     """Eight patients: six enrolled with two images each, one operated, one incomplete and without images."""
     (tmp_path / "data/images").mkdir(parents=True)
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
@@ -95,7 +128,7 @@ def hospital(tmp_path: Path) -> Hospital:
     (tmp_path / "data/annotations.json").write_text(json.dumps(content))
     with (tmp_path / "data/patients.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow("patient_id age sex scanner field_strength_t quality_ok complete operated".split())
+        rows.writerow(["patient_id", "age", "sex", "scanner", "field_strength_t", "quality_ok", "complete", "operated"])
         for patient in range(1, 9):
             flags = ("true", str(patient != 8).lower(), str(patient == 7).lower())
             rows.writerow((f"P{patient}", 40 + patient, "FM"[patient % 2], "AB"[patient % 2], 1.5, *flags))

@@ -1,0 +1,71 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meddet.data.split import PARTS, Case, split_patients
+
+CASES = st.dictionaries(
+    st.text(alphabet="0123456789abcdef", min_size=1, max_size=12),
+    st.builds(Case, protrusion_share=st.floats(0, 1), scanner=st.sampled_from("ABCDEFGHIJ")),
+    min_size=3,
+    max_size=60,
+)
+
+
+def split(cases: dict[str, Case], seed: int = 7, test: float = 0.2, validation: float = 0.15) -> dict[str, list[str]]:
+    return split_patients(cases, seed=seed, test_fraction=test, validation_fraction=validation)
+
+
+def make(count: int) -> dict[str, Case]:
+    return {
+        f"{index:04d}": Case(protrusion_share=index % 7 / 6, scanner="AB"[index % 3 == 0]) for index in range(count)
+    }
+
+
+@given(cases=CASES, seed=st.integers(0, 99), test=st.floats(0, 1), validation=st.floats(0, 1))
+def test_parts_cover_all_share_nobody_and_none_is_empty(
+    cases: dict[str, Case], seed: int, test: float, validation: float
+) -> None:
+    parts = split(cases, seed, test, validation)
+    assert tuple(parts) == PARTS
+    assert sorted(patient for members in parts.values() for patient in members) == sorted(cases)
+    assert min(len(members) for members in parts.values()) >= 1
+
+
+def test_the_full_preset_is_731_and_183() -> None:
+    parts = split(make(914))
+    assert {part: len(members) for part, members in parts.items()} == {"train": 621, "validation": 110, "test": 183}
+
+
+def test_every_stratum_gives_its_share() -> None:
+    cases = make(914)
+    parts = split(cases)
+    for wanted in range(4):
+        members = {patient for patient, case in cases.items() if min(int(case.protrusion_share * 4), 3) == wanted}
+        assert len(members & set(parts["test"])) == pytest.approx(len(members) * 183 / 914, abs=1)
+        left = members - set(parts["test"])
+        assert len(left & set(parts["validation"])) == pytest.approx(len(left) * 110 / 731, abs=1)
+    scanners = Counter(cases[patient].scanner for patient in parts["test"])
+    assert scanners["B"] == pytest.approx(183 / 3, abs=4)
+
+
+def test_order_does_not_matter_and_the_seed_does() -> None:
+    cases = make(60)
+    assert split(cases) == split(dict(reversed(cases.items())))
+    assert split(cases) == split(cases)
+    assert split(cases)["test"] != split(cases, seed=8)["test"]
+
+
+def test_known_answer() -> None:
+    assert split(make(10)) == {
+        "train": ["0000", "0001", "0002", "0004", "0005", "0006", "0007"],
+        "validation": ["0009"],
+        "test": ["0003", "0008"],
+    }
+
+
+def test_two_patients_are_too_few() -> None:
+    with pytest.raises(ValueError, match="at least 3 patients to split, got 2"):
+        split(make(2))

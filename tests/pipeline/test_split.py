@@ -1,0 +1,80 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline._stage import VALIDATION_FAILED, Failure
+from pipeline.split import check_parts
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_writes_parts_and_their_counts(ingested: Any) -> None:
+    done = ingested.run("split")
+    assert (done.returncode, done.stderr) == (0, "")
+    first = ingested.files("artifacts") | ingested.files("reports")
+    split = json.loads(first["artifacts/split.json"])
+    assert {part: len(members) for part, members in split.items()} == {"train": 4, "validation": 1, "test": 1}
+    report = json.loads(first["reports/split.json"])
+    assert report["test"] == {"patients": 1, "images": 2, "boxes": {"protrusion": 2, "non-protrusion": 2}}
+    assert sum(part["images"] for part in report.values()) == 12
+    assert ingested.call("split")[0] == 0
+    assert ingested.files("artifacts") | ingested.files("reports") == first
+
+
+def test_images_without_boxes_are_split_too(ingested: Any) -> None:
+    path = ingested.root / "artifacts/tables/boxes.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    code, said = ingested.call("split")
+    assert code == 0, said
+
+
+def test_a_shared_a_lost_and_an_unknown_patient_are_named() -> None:
+    check_parts(["a", "b", "c"], {"train": ["a"], "validation": ["b"], "test": ["c"]})
+    with pytest.raises(Failure) as caught:
+        check_parts(["a", "b", "c", "d"], {"train": ["a", "b", "e"], "validation": ["b"], "test": ["c"]})
+    assert caught.value.code == VALIDATION_FAILED
+    assert str(caught.value) == (
+        "artifacts/split.json: patients.num_parts: expected a patient in exactly one part (1), not so in 2 of 5 rows: "
+        "b, d; patients.num_rows: expected an enrolled patient (1), not so in 1 of 5 rows: e; nothing was written"
+    )
+
+
+def test_without_tables_it_ends_in_one_line(hospital: Any) -> None:
+    code, said = hospital.call("split")
+    assert code == 2
+    assert said == "error: artifacts/tables/patients.csv: expected a table of ingest, found none; run ingest first\n"
+
+
+@pytest.mark.parametrize("stage", ["ingest", "validate", "split"])
+def test_a_data_stage_starts_light(stage: str) -> None:
+    code = f"import sys, pipeline.{stage}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_run_of_a_data_stage_loads_no_torch(hospital: Any) -> None:
+    """One process runs all three, so that the slow imports come once."""
+    code = "\n".join(
+        [
+            "import sys, pipeline.ingest, pipeline.validate, pipeline.split",
+            "from pathlib import Path",
+            "from meddet.config import load_params",
+            "if __name__ == '__main__':",
+            "    params = load_params(Path('params.yaml'))",
+            "    for stage in (pipeline.ingest, pipeline.validate, pipeline.split):",
+            "        stage.main(params)",
+            "    print([name for name in ('torch', 'prefect', 'mlflow', 'dvc') if name in sys.modules])",
+        ]
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=hospital.root, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+HEAVY = ["torch", "prefect", "mlflow", "dvc", "great_expectations"]
