@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from flows._processes import stream
 
-# Exit codes of pipeline/_stage.py that a second try can't change: bad input, validation, non-finite loss, SIGTERM.
-FINAL_CODES = frozenset({2, 3, 4, 143})
+# Exit codes of pipeline/_stage.py that a second try can't change: bad input, failed validation, non-finite loss,
+# full disk, SIGTERM.
+FINAL_CODES = frozenset({2, 3, 4, 5, 143})
 STAGE_TIMEOUT_S = 7 * 24 * 3600.0
 _WRITE_PHANTOM = "`python -m meddet.cli phantom --preset quick --out data`"
 _BUSY_TRIES = 20
@@ -61,11 +63,9 @@ def stages(project: Path) -> list[Stage]:
     with Repo(str(project)) as repo:
         graph = repo.index.graph
         waiting = {
-            stage.addressing: {
-                before.addressing for before in graph.successors(stage) if isinstance(before, PipelineStage)
-            }
+            _address(stage, project): {_address(one, project) for one in graph.successors(stage) if _is_run(one)}
             for stage in repo.index.stages
-            if isinstance(stage, PipelineStage)
+            if _is_run(stage)
         }
     ordered: list[Stage] = []
     while waiting:
@@ -73,6 +73,17 @@ def stages(project: Path) -> list[Stage]:
         name = next(name for name, before in waiting.items() if before <= done)
         ordered.append(Stage(name, tuple(sorted(waiting.pop(name)))))
     return ordered
+
+
+def _is_run(stage: Any) -> bool:
+    """Whether it is a stage of a dvc.yaml; data.dvc is a node of the graph, too."""
+    return isinstance(stage, PipelineStage)
+
+
+def _address(stage: PipelineStage, project: Path) -> str:
+    """The stage's name from the project's root: DVC's own `addressing` is from the working directory."""
+    file = Path(stage.path).relative_to(project.resolve()).as_posix()
+    return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"
 
 
 def guard_data(project: Path) -> None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, get_client, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture, as_completed
 from prefect.states import Crashed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import _dvc, _summary
 from flows._dvc import Stage, StageFailed, StageRun
@@ -88,9 +88,9 @@ def mirror(project: Path) -> bool:
 def publish(project: Path, runs: list[StageRun]) -> None:
     """Put the tables and the pictures on the flow run's page."""
     results = _summary.read_results(project)
-    if results.rows:
-        table = _summary.as_markdown(results.cells())
-        create_markdown_artifact(f"{table}\n\n{_summary.NOTICE}", key="results", description="Test patients")
+    if results.models:
+        parts = [_summary.as_markdown(results.cells()), _summary.LEGEND, *results.remarks, _summary.NOTICE]
+        create_markdown_artifact("\n\n".join(parts), key="results", description="Test patients")
     times = [{"stage": run.name, "state": run.state, "seconds": round(run.seconds, 1)} for run in runs]
     create_table_artifact(times, key="stage-times", description="Seconds by stage")
     if found := _summary.pictures(project):
@@ -107,7 +107,7 @@ def train(project: Path, graph: list[Stage], *, concurrency: int) -> list[StageR
     """
     _close_ghosts()
 
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=concurrency)
+    runner = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=concurrency))
 
     @flow(name=FLOW, task_runner=runner, persist_result=False)
     def run() -> list[StageRun]:

@@ -186,9 +186,9 @@ def _new_version(bundle: Path, *, run_id: str, code: Path, tags: Mapping[str, st
 
 
 def _blank() -> bytes:
-    """The stored example: an even grey picture, for a real one would carry somebody's data into the registry."""
+    """The stored example: a grey ramp, for a real one would carry somebody's data into the registry."""
     buffer = io.BytesIO()
-    Image.fromarray(np.tile(np.arange(128, dtype=np.uint8), (128, 1))).save(buffer, format="PNG")
+    Image.fromarray(np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

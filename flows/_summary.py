@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +15,91 @@ _UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One model: what was measured of it, None where nothing was. The keys are those of `COLUMNS`."""
-
-    model: str
-    values: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Column:
-    """A number of the table: its title, where the reports hold it (file, path of keys) and how it is written."""
+    """A number of the table: its title, where a model's part of the report holds it, and how it is written."""
 
     title: str
-    report: str
     path: tuple[str, ...]
     format: str
 
 
-COLUMNS = (
-    Column("AP50 agnostic", "evaluate", ("agnostic", "ap50"), "{:.3f}"),
-    Column("mAP50 classes", "evaluate", ("classes", "map50"), "{:.3f}"),
-    Column("recall@.5", "evaluate", ("agnostic", "recall50"), "{:.3f}"),
-    Column("parameters", "benchmark", ("parameters",), "{:,.0f}"),
-    Column("GMAC", "benchmark", ("gmac",), "{:.2f}"),
-    Column("p50 ms", "benchmark", ("latency_ms", "p50"), "{:.1f}"),
-    Column("speed ratio", "benchmark", ("speed_ratio",), "{:.2f}"),
+QUALITY = (
+    Column("AP50 any class", ("class_agnostic", "ap50_coco"), "{:.3f}"),
+    Column("recall any class", ("class_agnostic", "recall50"), "{:.3f}"),
+    Column("AP50 mean class", ("ap50_coco",), "{:.3f}"),
+    Column("disc AUC", ("discs", "auc"), "{:.3f}"),
+    Column("AUC of level", ("discs", "auc_level_prior"), "{:.3f}"),
+)
+COST = (
+    Column("parameters", ("parameters",), "{:,}"),
+    Column("GMAC 512", ("gmac_512",), "{:.2f}"),
+    Column("p50 ms", ("latency", "onnxruntime", "p50_ms"), "{:.1f}"),
+)
+SPEED = Column("speed ratio", (), "{:.2f}")
+LEGEND = (
+    "AP50: COCO's, IoU 0.5, test patients; recall: IoU 0.5, above the detection threshold;\n"
+    "disc AUC: protrusion or not, of located discs, beside what the disc's level alone tells;\n"
+    "p50: ONNX Runtime, one view; speed ratio: smallest teacher = 1.\n"
+    "The baseline is the student without teachers: the same network, measured once."
 )
 
 
 @dataclass(frozen=True)
 class Results:
-    """The rows in the reports' order, the student first."""
+    """The table: for each model, the student first, its values by column title; and the reports' own remarks."""
 
-    rows: tuple[Row, ...]
+    models: dict[str, dict[str, Any]]
+    remarks: tuple[str, ...]
 
     def headline(self) -> dict[str, float]:
-        """The table as metrics of the whole run, e.g. "student.AP50_agnostic"."""
+        """The table as metrics of the whole run, e.g. "student.disc_AUC"."""
         return {
-            f"{row.model}.{title.replace(' ', '_').replace('@', '_at_')}": float(value)
-            for row in self.rows
-            for title, value in row.values.items()
+            f"{model}.{title.replace(' ', '_')}": float(value)
+            for model, values in self.models.items()
+            for title, value in values.items()
             if isinstance(value, int | float)
         }
 
     def student_tags(self) -> dict[str, str]:
         """The student's numbers as tags of its model version."""
-        student = next((row for row in self.rows if row.model == "student"), Row("student"))
-        return {title.replace(" ", "_").replace("@", "_at_"): str(value) for title, value in student.values.items()}
+        return {title.replace(" ", "_"): str(value) for title, value in self.models.get("student", {}).items()}
 
     def cells(self) -> list[list[str]]:
         """The table as text: a line of titles, then a line per model."""
-        lines = [[row.model, *(_cell(column, row.values.get(column.title)) for column in COLUMNS)] for row in self.rows]
-        return [["model", *(column.title for column in COLUMNS)], *lines]
+        columns = (*QUALITY, *COST, SPEED)
+        lines = [
+            [model, *(_cell(column, values.get(column.title)) for column in columns)]
+            for model, values in self.models.items()
+        ]
+        return [["model", *(column.title for column in columns)], *lines]
 
 
 def read_results(project: Path) -> Results:
     """Collect the table from reports/evaluate.json and reports/benchmark.json; what isn't there stays open."""
-    reports = {name: _report(project / "reports" / f"{name}.json") for name in ("evaluate", "benchmark")}
-    names = dict.fromkeys(["student", *(name for report in reports.values() for name in report)])
-    rows = []
-    for name in names:
-        values = {column.title: _at(reports[column.report].get(name), column.path) for column in COLUMNS}
-        known = {title: value for title, value in values.items() if value is not None}
-        if known:
-            rows.append(Row(name, known))
-    return Results(tuple(rows))
+    evaluate, benchmark = (_report(project / "reports" / f"{name}.json") for name in ("evaluate", "benchmark"))
+    quality = {name: part for name, part in evaluate.items() if isinstance(part, dict) and "class_agnostic" in part}
+    costs = _at(benchmark, ("models",)) or {}
+    against = _at(benchmark, ("student_against_smallest_teacher",)) or {}
+    teacher_ms = _at(costs.get(against.get("teacher")), COST[-1].path)
+    models = {}
+    for name in [*sorted({"student", "baseline"} & {*quality, *costs}, reverse=True), *quality, *costs]:
+        cost = costs.get("student" if name == "baseline" else name)
+        values = {column.title: _at(quality.get(name), column.path) for column in QUALITY}
+        values |= {column.title: _at(cost, column.path) for column in COST}
+        if teacher_ms and values[COST[-1].title]:
+            values[SPEED.title] = teacher_ms / values[COST[-1].title]
+        models[name] = {title: value for title, value in values.items() if value is not None}
+    return Results(models, (*evaluate.get("remarks", ()), *_comparison(against, _at(benchmark, ("paper",)) or {})))
+
+
+def _comparison(against: dict[str, Any], paper: dict[str, Any]) -> list[str]:
+    """The student against the smallest teacher, beside what the paper says."""
+    names = {"parameters_saved_percent": "% fewer parameters", "operations_saved_percent": "% fewer operations"}
+    parts = [f"{against[key]:.1f} {words} (paper {paper.get(key)})" for key, words in names.items() if key in against]
+    speed = _at(against, ("speedup", "onnxruntime"))
+    if speed is not None:
+        parts.append(f"{speed:.2f}x as fast in ONNX Runtime (paper {paper.get('speedup')}x, another machine)")
+    return [f"student against {against['teacher']}: {', '.join(parts)}"] if parts else []
 
 
 def pictures(project: Path) -> list[Path]:
@@ -132,8 +152,7 @@ _STATES = {"ran": "ran", "restored": "restored from DVC's cache", "unchanged": "
 
 def _report(path: Path) -> dict[str, Any]:
     content = read_json(path) if path.is_file() else {}
-    models = content.get("models") if isinstance(content, dict) else None
-    return models if isinstance(models, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _at(content: Any, path: Sequence[str]) -> Any:

@@ -63,7 +63,7 @@ def preflight(project: Path) -> list[_dvc.Stage]:
 def report(project: Path, runs: list[StageRun]) -> str:
     """Write the last words: results, times, pictures, and the commands that open the pages."""
     results = _summary.read_results(project)
-    parts = [_summary.as_text(results.cells())] if results.rows else []
+    parts = [_summary.as_text(results.cells()), _summary.LEGEND, *results.remarks] if results.models else []
     parts.append(_summary.as_text(_summary.stage_cells(runs)))
     if pictures := _summary.pictures(project):
         parts.append("pictures:\n" + "\n".join(f"  {path}" for path in pictures))
