@@ -1,0 +1,63 @@
+"""The sizes in which the synthetic CDH-1848 comes, and the one place where its random streams are made."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+LEVELS = ("C2/3", "C3/4", "C4/5", "C5/6", "C6/7", "C7/T1")
+"""The labelled discs, as in `meddet.structures`, which is not imported here: it would load torch in every worker."""
+PROTRUSION_MM = 1.2
+"""A disc is labelled protrusion if it reaches at least this far past the posterior vertebral line in that slice."""
+
+Mode = Literal["easy", "default", "stress"]
+STREAMS = ("frame", "geometry", "pathology", "slice", "tissue", "surroundings", "coil", "noise", "artefact", "export")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How many patients are scanned, why some are excluded, and how their images are written."""
+
+    name: str
+    seed: int
+    scanned: int
+    excluded_quality: int
+    excluded_incomplete: int
+    excluded_operated: int
+    side: int
+    """Rows and columns of an image."""
+    patients_with_three: int
+    """Enrolled patients with three images; every other patient has two."""
+    dicom_share: float = 0.1
+    """Share of the patients whose images are DICOM files; the others are PNG."""
+    prevalence: float = 0.45
+    """Expected share of discs whose label in the slice is protrusion."""
+    label_noise: float = 0.0
+    """Probability that the label of a disc within 0.4 mm of the threshold is flipped."""
+    mode: Mode = "default"
+    """easy leaves a gap between the classes, stress raises noise and artefacts."""
+
+    @property
+    def excluded(self) -> int:
+        """Patients that enrolment must drop."""
+        return self.excluded_quality + self.excluded_incomplete + self.excluded_operated
+
+    @property
+    def enrolled(self) -> int:
+        """Patients that remain."""
+        return self.scanned - self.excluded
+
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset("tiny", 1848, 12, 1, 1, 1, side=160, patients_with_three=1, dicom_share=0.2),
+    "quick": Preset("quick", 1848, 240, 1, 2, 6, side=512, patients_with_three=5),
+    "full": Preset("full", 1848, 944, 2, 6, 22, side=512, patients_with_three=20),
+}
+
+
+def stream(seed: int, patient: int, image: int, name: str) -> np.random.Generator:
+    """Give the generator of one component of one image, so that a change in one leaves the others as they were.
+
+    `image` 0 is what all images of a patient share; `patient` 0 is what the data set shares.
+    """
+    return np.random.default_rng(np.random.SeedSequence([seed, patient, image, STREAMS.index(name)]))
