@@ -6,7 +6,7 @@ gradient of the discrete scheme from one saved tensor. `fast` reads Phi from a t
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +15,8 @@ import torch
 from jaxtyping import BFloat16, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from meddet.models.cubic_table import hermite_table, interpolate, interpolate_with_slope, select
 
 NUM_CELLS = 256
 TABLE_STEPS = 64
@@ -117,19 +119,11 @@ def integrate_with_slope(
 
 
 @cache
-def cubic_table(equation: str) -> Float[Tensor, "4 N"]:
-    """Tabulate one period as C1 Hermite cubics in the cell's coordinate 0..1; row k multiplies its k-th power.
-
-    Values and slopes come from rk4 in float64; in float32 it is within 2e-6 of Phi, its slope within 3e-5.
-    """
-    width = math.pi / NUM_CELLS
-    knots = torch.arange(NUM_CELLS, dtype=torch.float64, device="cpu") * width
-    start, rise = integrate_with_slope(knots, equation=EQUATIONS[equation], solver="rk4", steps=TABLE_STEPS)
-    rise = rise * width
-    end, end_rise = start.roll(-1), rise.roll(-1)
-    square = 3 * (end - start) - 2 * rise - end_rise
-    cube = 2 * (start - end) + rise + end_rise
-    return torch.stack([start, rise, square, cube])
+def table_of(equation: str) -> Float[Tensor, "4 N"]:
+    """Tabulate Phi by rk4 in float64; read in float32, it is within 2e-6 of Phi and its slope within 3e-5."""
+    knots = torch.arange(NUM_CELLS, dtype=torch.float64, device="cpu") * (math.pi / NUM_CELLS)
+    values, slopes = integrate_with_slope(knots, equation=EQUATIONS[equation], solver="rk4", steps=TABLE_STEPS)
+    return hermite_table(values, slopes, period=math.pi)
 
 
 @cache
@@ -140,50 +134,7 @@ def rounded_table(equation: str) -> Float[Tensor, "2 N"]:
     """
     bits = torch.arange(-(2**15), 2**15, dtype=torch.int32, device="cpu").to(torch.int16)
     gamma = bits.view(torch.bfloat16).float()
-    return torch.stack(interpolate_with_slope(gamma, cubic_table(equation))).bfloat16()
-
-
-def select(rows: Iterable[Tensor], index: Int[Tensor, "*S"]) -> list[Float[Tensor, "*S"]]:
-    """Read each row at every index.
-
-    `index_select` on a flat index is five times as fast as `row[index]` on a processor; flat in the memory's order, so
-    that channels_last maps are not copied. ONNX Runtime is five times as fast at `gather` (GatherElements) instead.
-    """
-    channels_last = index.ndim == 4 and index.is_contiguous(memory_format=torch.channels_last)
-    ordered = index.permute(0, 2, 3, 1) if channels_last else index
-    flat = ordered.reshape(-1)
-    if torch.compiler.is_exporting():
-        read = [row.gather(0, flat.long()) for row in rows]
-    else:
-        read = [row.index_select(0, flat) for row in rows]
-    shaped = [values.view(ordered.shape) for values in read]
-    return [values.permute(0, 3, 1, 2) for values in shaped] if channels_last else shaped
-
-
-def look_up(gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]) -> tuple[list[Tensor], Tensor]:
-    """Find each element's cubic and its place 0..1 in the cell. N is a power of two, so any index is legal."""
-    position = gamma * (NUM_CELLS / math.pi)
-    cell = position.floor()
-    index = cell.to(torch.int32) & (NUM_CELLS - 1)
-    return select(table, index), position - cell
-
-
-def interpolate(gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]) -> Float[Tensor, "*S"]:
-    """Evaluate the table; of plain differentiable operations, so that it exports."""
-    (a, b, c, d), u = look_up(gamma, table.to(gamma.dtype))
-    return torch.addcmul(a, u, torch.addcmul(b, u, torch.addcmul(c, u, d)))
-
-
-def interpolate_with_slope(
-    gamma: Float[Tensor, "*S"], table: Float[Tensor, "4 N"]
-) -> tuple[Float[Tensor, "*S"], Float[Tensor, "*S"]]:
-    """Evaluate the table and the very cubics' derivative, b + 2cu + 3du^2."""
-    (a, b, c, d), u = look_up(gamma, table.to(gamma.dtype))
-    cubic = u * d
-    chord = c + cubic
-    rise = torch.addcmul(b, u, chord)
-    slope = torch.addcmul(rise, u, chord + cubic)
-    return torch.addcmul(a, u, rise), slope * (NUM_CELLS / math.pi)
+    return torch.stack(interpolate_with_slope(gamma, table_of(equation), period=math.pi)).bfloat16()
 
 
 def bfloat16_index(gamma: BFloat16[Tensor, "*S"]) -> Int[Tensor, "*S"]:
@@ -239,7 +190,7 @@ class NmODE(nn.Module):
         self.equation, self.solver, self.steps = equation, solver, steps
         self.table: Tensor | None
         self.rounded: Tensor | None
-        self.register_buffer("table", cubic_table(equation) if solver == "fast" else None, persistent=False)
+        self.register_buffer("table", table_of(equation) if solver == "fast" else None, persistent=False)
         self.register_buffer("rounded", rounded_table(equation) if solver == "fast" else None, persistent=False)
 
     def extra_repr(self) -> str:
@@ -259,7 +210,7 @@ class NmODE(nn.Module):
         elif self.rounded is not None and gamma.dtype == torch.bfloat16:
             (value,) = select(self.rounded[:1], bfloat16_index(gamma))
         else:
-            value = interpolate(widen(gamma), self.table)
+            value = interpolate(widen(gamma), self.table, period=math.pi)
         return value.to(gamma.dtype)
 
     def _value_and_slope(self, gamma: Tensor) -> tuple[Tensor, Tensor]:
@@ -269,5 +220,5 @@ class NmODE(nn.Module):
         elif self.rounded is not None and gamma.dtype == torch.bfloat16:
             value, slope = select(self.rounded, bfloat16_index(gamma))
         else:
-            value, slope = interpolate_with_slope(widen(gamma), self.table)
+            value, slope = interpolate_with_slope(widen(gamma), self.table, period=math.pi)
         return value.to(gamma.dtype), slope.to(gamma.dtype)
