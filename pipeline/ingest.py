@@ -1,6 +1,9 @@
 """Stage ingest: data/ -> canonical images, COCO, tables and the enrolment funnel."""
 
+import ctypes
 import shutil
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,7 @@ from pipeline._stage import ARTIFACTS, REPORTS, run
 DATA = Path("data")
 STAGING = ARTIFACTS / ".ingest"
 CHUNK = 8
+PR_SET_PDEATHSIG = 1
 
 
 def main(params: Params) -> None:
@@ -34,7 +38,7 @@ def main(params: Params) -> None:
     STAGING.mkdir(parents=True)
     try:
         work = partial(_canonicalise, percentiles=params.ingest.percentiles, max_pixels=params.ingest.max_pixels)
-        with ProcessPoolExecutor() as pool:
+        with ProcessPoolExecutor(initializer=_end_with_parent) as pool:
             results = pool.map(work, chosen, chunksize=CHUNK)
             images = list(tqdm(results, total=len(chosen), desc="images", unit="image", disable=None))
         shutil.rmtree(ARTIFACTS / "images", ignore_errors=True)
@@ -56,6 +60,12 @@ def main(params: Params) -> None:
 def _canonicalise(image: RawImage, *, percentiles: tuple[float, float], max_pixels: int) -> CanonicalImage:
     source = locate_image(DATA, image)
     return canonicalise(source, image, STAGING, percentiles=percentiles, max_pixels=max_pixels)
+
+
+def _end_with_parent() -> None:
+    """Let a worker die with the stage: a killed stage would leave it waiting for work for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _count_unlisted(raw: RawData) -> int:
