@@ -1,14 +1,20 @@
 """A toy data set: dark bars on bright noise. Small enough to overfit in seconds."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from meddet import bundle, export
 from meddet.data.batches import Batches, ImageSet
 from meddet.data.coco import Sample
 from meddet.data.transforms import draw_change
+from meddet.models.detector import build_detector
+from meddet.models.locator import Locator, LocatorSettings
 from meddet.structures import LEVELS, Region, Target
 
 
@@ -46,3 +52,56 @@ def toy_images(count: int, *, seed: int = 0) -> ImageSet:
 def toy_batches() -> Batches:
     draw = partial(draw_change, shift=0.02, scale=0.02, gamma=0.05, noise=0.02)
     return Batches(toy_images(6), (96, 64), 4, 5, draw)
+
+
+SMALL_ARGUMENTS = {
+    "backbone": "mobilenet_v2",
+    "channels": 32,
+    "num_classes": 2,
+    "ode": "nmode2",
+    "solver": "fast",
+    "ode_steps": 4,
+}
+SMALL_CONFIG = bundle.Config(
+    arguments=SMALL_ARGUMENTS,
+    input_size=(160, 136),
+    locator=LocatorSettings(size=32, width=4, margin=1.4, aspect=0.85),
+    percentiles=(0.5, 99.9),
+    max_pixels=100_000,
+    score_threshold=0.05,
+    nms_iou=0.6,
+    max_detections=100,
+    operating_point={"protrusion": 0.2, "non-protrusion": 0.3},
+)
+
+
+def _write_small_bundle(folder: Path, *, seed: int = 0, **changes: Any) -> export.Parity:
+    """Write a bundle of small random networks, whose detector scores high in many places."""
+    torch.manual_seed(seed)
+    detector = build_detector(**SMALL_ARGUMENTS).eval()
+    detector.head.set_initial_size(24.0, 12.0)
+    torch.nn.init.normal_(detector.head.cls.weight, std=0.3)
+    options = {
+        "detector": detector,
+        "locator": Locator(SMALL_CONFIG.locator.width).eval(),
+        "config": SMALL_CONFIG,
+        "card": "# MedDet\n",
+        "data_md5": "d41d8.dir",
+        "code": "abc",
+        "images": [torch.rand(1, 120, 100)],
+        "regions": [Region(0.0, 0.0, 102.0, 120.0)],
+        "tolerance": bundle.Tolerance(box_px=0.05, score=0.001),
+    }
+    return bundle.write_bundle(folder, **{**options, **changes})
+
+
+@pytest.fixture(scope="session")
+def write_small_bundle() -> Callable[..., export.Parity]:
+    return _write_small_bundle
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small") / "bundle"
+    _write_small_bundle(folder)
+    return folder
