@@ -38,9 +38,9 @@ from pathlib import Path
 with Path("attempts.txt").open("a") as file:
     file.write("x")
 trouble = Path("trouble.txt").read_text().strip()
-if trouble == "crash":
+if trouble == "crash" or (trouble == "crash once" and len(Path("attempts.txt").read_text()) == 1):
     raise RuntimeError("the disc slipped")
-if trouble:
+if trouble.isdigit():
     print("error: first: expected calm, got trouble", file=sys.stderr)
     sys.exit(int(trouble))
 Path("work").mkdir(exist_ok=True)
