@@ -37,15 +37,18 @@ def check(tables: Mapping[str, tuple[pd.DataFrame, str]], rules: Sequence[Rule])
     source = context.data_sources.add_pandas("tables")
     findings: dict[int, Finding] = {}
     for name, (frame, id_column) in tables.items():
-        own = [(index, rule) for index, rule in enumerate(rules) if rule.table == name]
+        suite = gx.ExpectationSuite(name=name)
+        for index, rule in enumerate(rules):
+            if rule.table == name:
+                suite.add_expectation(getattr(expectations, rule.type)(**rule.kwargs, meta={"rule": index}))
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
         batch = asset.get_batch(batch_parameters={"dataframe": frame})
         form = {"result_format": "COMPLETE", "unexpected_index_column_names": [id_column]}
-        for index, rule in own:
-            expectation = getattr(expectations, rule.type)(**rule.kwargs)
-            outcome = batch.validate(expectation, result_format=form).to_json_dict()
-            findings[index] = _finding(rule, outcome, len(frame), id_column)
-    assert len(findings) == len(rules), "a rule names no table"
+        for result in batch.validate(suite, result_format=form).results:
+            outcome: dict[str, Any] = result.to_json_dict()
+            index = outcome["expectation_config"]["meta"]["rule"]
+            findings[index] = _finding(rules[index], outcome, len(frame), id_column)
+    assert len(findings) == len(rules), "a rule names no table, or is there twice"
     return [findings[index] for index in range(len(rules))]
 
 
