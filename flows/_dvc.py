@@ -1,5 +1,6 @@
 """DVC as the flows see it: its stage graph, its pin on the data, and one stage reproduced in a process of its own."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -46,7 +47,10 @@ class StageRun:
 
 
 class StageFailed(Exception):  # noqa: N818 - an outcome that is announced, not a defect
-    """A stage ended with an error: its name, its own exit code (None where DVC itself failed) and its error line."""
+    """A stage ended with an error: its name, its own exit code and its error line.
+
+    The code is None where not the stage but DVC complains, and negative where DVC was killed by that signal.
+    """
 
     def __init__(self, stage: str, code: int | None, line: str) -> None:
         super().__init__(f"stage {stage}: {line}" + ("" if code is None else f" (exit code {code})"))
@@ -55,7 +59,7 @@ class StageFailed(Exception):  # noqa: N818 - an outcome that is announced, not 
     @property
     def is_final(self) -> bool:
         """Whether a second try would end the same way."""
-        return self.code in FINAL_CODES
+        return self.code is None or self.code in FINAL_CODES
 
 
 def stages(project: Path) -> list[Stage]:
@@ -138,8 +142,13 @@ def reproduce(
         if "is busy, it is being blocked by" not in output:
             break
         time.sleep(_BUSY_WAIT_S)
-    exited = _EXITED.findall(output)
-    raise StageFailed(stage, int(exited[-1]) if exited else None, _error_line(output.splitlines()))
+    lines = output.splitlines()
+    if exited := _EXITED.findall(output):
+        raise StageFailed(stage, int(exited[-1]), _error_line(lines))
+    complaints = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    raise StageFailed(
+        stage, status if status < 0 else None, complaints[-1] if complaints else f"DVC ended with {status}"
+    )
 
 
 def _state(output: str) -> str:
@@ -149,11 +158,10 @@ def _state(output: str) -> str:
 
 
 def _error_line(lines: Sequence[str]) -> str:
-    """The stage's own last `error: ...`, or what stands before DVC's first complaint (a traceback's last line)."""
+    """The stage's own last `error: ...`, or what stands before DVC's complaint: a traceback's last line."""
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if own:
         return own[-1]
-    complaints = [index for index, line in enumerate(lines) if line.startswith("ERROR: ")]
-    before = [line for line in lines[: complaints[0] if complaints else None] if line.strip()]
-    shown = before[-1] if before and not before[-1].startswith("> ") else ""
-    return shown.strip() or (lines[complaints[0]].strip() if complaints else "no output")
+    before = itertools.takewhile(lambda line: not line.startswith("ERROR: "), lines)
+    said = [line.strip() for line in before if line.strip() and not line.startswith("> ")]
+    return said[-1] if said else "it said nothing"

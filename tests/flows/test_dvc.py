@@ -84,6 +84,14 @@ def test_a_crash_shows_its_last_line_and_may_be_tried_again(project: Path) -> No
     assert not caught.value.is_final
 
 
+def test_a_stage_that_forgets_an_output_is_told_in_dvcs_words_and_not_run_twice(project: Path) -> None:
+    (project / "toy" / "first.py").write_text("print('busy')\n")
+    with pytest.raises(_dvc.StageFailed, match=r"^stage first: .*'work/first.txt' does not exist$") as caught:
+        _dvc.reproduce("first", project=project, write=ignore)
+    assert caught.value.code is None
+    assert caught.value.is_final
+
+
 def test_final_codes_are_those_that_the_stages_end_with() -> None:
     codes = {_stage.BAD_INPUT, _stage.VALIDATION_FAILED, _stage.NON_FINITE_LOSS, _stage.NO_SPACE, _stage.TERMINATED}
     assert codes == _dvc.FINAL_CODES

@@ -85,7 +85,7 @@ def test_the_report_shows_what_the_stages_measured(tmp_path: Path) -> None:
     (tmp_path / "reports" / "evaluate" / "pr.png").write_bytes(b"")
 
     lines = train.report(tmp_path, [StageRun("ingest", "ran", 72.4)]).splitlines()
-    table = {line.split()[0]: line.split()[1:] for line in lines[:5] if line}
+    table = {line.split()[0]: line.split()[1:] for line in lines[:6] if line}
     assert table["student"] == ["0.910", "0.950", "0.500", "0.700", "-", "10,419,531", "1.50", "20.0", "2.50"]
     assert table["baseline"][3:7] == ["undefined", "(n=0)", "0.600", "10,419,531"]
     assert table["resnet50"][-1] == "1.00"
