@@ -18,8 +18,7 @@ FORBIDDEN = {
 }
 EXCEPTIONS = {
     "meddet/cli.py": {"mlflow"},
-    "pipeline/validate.py": {"great_expectations"},
-    "pipeline/split.py": {"great_expectations"},
+    "pipeline/_expectations.py": {"great_expectations"},
 }
 SLOW = {"torch", "great_expectations", "mlflow"}
 MLFLOW_FILES = {"flows/_mlflow.py", "flows/_served_model.py", "flows/promote.py"}
