@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy import fft
-from scipy.ndimage import zoom
 
 from meddet.phantom.paint_neck import Habitus
 from meddet.phantom.presets import Mode
-from meddet.phantom.raster import Canvas
+from meddet.phantom.raster import Canvas, upsample
 
 DECIMALS = 6
 """Magnitudes are rounded to this before they become grey values: the last bit of exp differs between processors."""
@@ -32,7 +31,7 @@ class Scan:
 def coil_gain(canvas: Canvas, habitus: Habitus, rng: np.random.Generator) -> Float[ndarray, "s s"]:
     """Draw the receive sensitivity: it decays from the skin of the back, and is 1 at the canal of C4/5."""
     cells = 96
-    centre = (np.arange(cells) + 0.5) / cells * canvas.side * canvas.pixel_mm
+    centre = np.arange(cells) / (cells - 1) * canvas.side * canvas.pixel_mm
     x, y = (grid.ravel() for grid in np.meshgrid(centre, centre))
     place = canvas.from_image(np.stack([x, y], axis=1))
     distance = np.maximum(habitus.x(habitus.nape, place[:, 1]) - place[:, 0], 0) * 0.93
@@ -40,12 +39,12 @@ def coil_gain(canvas: Canvas, habitus: Habitus, rng: np.random.Generator) -> Flo
     middle = float(habitus.x(habitus.nape - habitus.column, np.array([33.0]))[0]) * 0.93 - 9
     gain = (1 + ratio * np.exp(-distance / decay)) / (1 + ratio * np.exp(-middle / decay))
     front = np.clip((distance - middle - 15) / 110, 0, 1)
-    gain = gain * (1 - (1 - rng.uniform(0.4, 0.8)) * front)
+    gain = gain * (1 - (1 - rng.uniform(0.5, 0.8)) * front)
     u, v = 2 * x / x.max() - 1, 2 * y / y.max() - 1
     c = rng.uniform(-0.05, 0.05, 5)
     edge = rng.uniform(0.25, 0.6) * np.clip(np.abs(v) - 0.45, 0, 1) ** 1.5
     field = gain * (1 + c[0] * u + c[1] * v + c[2] * u * v + c[3] * u**2 + c[4] * v**2) * (1 - edge)
-    return zoom(field.reshape(cells, cells), canvas.side / cells, order=1, grid_mode=True, mode="nearest")
+    return upsample(field.reshape(cells, cells), (canvas.side, canvas.side))
 
 
 def _ghost(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarray:
@@ -97,9 +96,8 @@ def acquire(
 ) -> Scan:  # fmt: skip
     """Measure k-space on the acquired matrix, spoil it, add complex noise, fill with zeros to the image's side."""
     matrix = min(int(noise.choice([320, 352, 384, 448])), side)
-    spectrum = fft.fftshift(fft.fft2(canvas.signal * gain))
-    first = canvas.side // 2 - matrix // 2
-    spectrum = spectrum[first : first + matrix, first : first + matrix]
+    wave = np.arange(-(matrix // 2), matrix - matrix // 2)
+    spectrum = fft.fft2(canvas.signal * gain)[np.ix_(wave % canvas.side, wave % canvas.side)]
     ramp = np.abs(np.arange(matrix) - matrix // 2) / (matrix / 2)
     taper = 1 - noise.uniform(0.1, 0.6) * np.clip(ramp - 0.5, 0, 1) ** 2 * 2
     spectrum = spectrum * taper[:, None] * taper[None, :]
@@ -112,9 +110,8 @@ def acquire(
     pair = noise.standard_normal((2, matrix, matrix))
     spectrum = spectrum + amount * (pair[0] + 1j * pair[1])
     full = np.zeros((side, side), dtype=complex)
-    start = side // 2 - matrix // 2
-    full[start : start + matrix, start : start + matrix] = spectrum
-    magnitude = np.abs(fft.ifft2(fft.ifftshift(full))) * (side / canvas.side) ** 2
+    full[np.ix_(wave % side, wave % side)] = spectrum
+    magnitude = np.abs(fft.ifft2(full)) * (side / canvas.side) ** 2
     return Scan(np.round(magnitude, DECIMALS), sigma, matrix, names)
 
 

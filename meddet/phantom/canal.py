@@ -24,9 +24,9 @@ class CanalSize:
     canal: float
     """Bone to lamina behind a vertebral body."""
     cord: float
-    narrowing: Float[ndarray, " 10"]
+    narrowing: Float[ndarray, " 12"]
     """How much less the dural sac has at each disc."""
-    epidural: Float[ndarray, " 9"]
+    epidural: Float[ndarray, " 11"]
     """Space between the vertebral body and the dura behind each vertebra."""
 
 
@@ -36,7 +36,7 @@ class Canal:
 
     wall: Float[ndarray, "n 2"]
     normal: Float[ndarray, "n 2"]
-    disc_at: Float[ndarray, " 10"]
+    disc_at: Float[ndarray, " 12"]
     """Arc length of each disc."""
     dura_front: Float[ndarray, " n"]
     dura_back: Float[ndarray, " n"]
@@ -51,7 +51,7 @@ class Canal:
         """Give the arc length of every sample."""
         return np.arange(len(self.wall)) * STEP_MM
 
-    def at(self, arc: ndarray | float, offset: ndarray | float) -> Float[ndarray, "m 2"]:
+    def at(self, arc: ndarray | float | int, offset: ndarray | float | int) -> Float[ndarray, "m 2"]:
         """Give the points that lie that far down and behind the wall."""
         where = np.atleast_1d(np.asarray(arc, dtype=float))
         point = [np.interp(where, self.arc, self.wall[:, k]) for k in range(2)]
@@ -83,7 +83,7 @@ def dens_frame(spine: Spine, along: ndarray, across: ndarray) -> Float[ndarray, 
 
 
 def _wall(spine: Spine) -> tuple[ndarray, list[int]]:
-    """Give the posterior wall from above the dens to T4/5 as a polyline, and the indices of the discs in it."""
+    """Give the posterior wall from above the dens to below T6/7 as a polyline, and the indices of the discs in it."""
     points = list(
         dens_frame(spine, np.array([58.0, 50, 42, 32, 24, 15, 8]), np.array([9.0, 7.5, 6.8, 6.3, 6.5, 7.0, 7.2]))
     )
@@ -121,9 +121,11 @@ def build_canal(
     sac = size.canal - 2.4
     at_discs = sac - size.narrowing
     sacs = np.concatenate(
-        [[sac + 9, sac + 5, sac + 1], np.stack([at_discs[:-1], np.full(9, sac)], 1).ravel(), at_discs[-1:]]
+        [[sac + 9, sac + 5, sac + 1], np.stack([at_discs[:-1], np.full(NUM_DISCS - 1, sac)], 1).ravel(), at_discs[-1:]]
     )
-    gaps = np.concatenate([[4, 2.5, 1.6], np.stack([np.full(9, LIGAMENT_MM), size.epidural], 1).ravel(), [LIGAMENT_MM]])
+    gaps = np.concatenate(
+        [[4, 2.5, 1.6], np.stack([np.full(NUM_DISCS - 1, LIGAMENT_MM), size.epidural], 1).ravel(), [LIGAMENT_MM]]
+    )
     epidural = gaussian_filter1d(np.interp(arc, places, gaps), 1.2 / STEP_MM, mode="nearest")
     sac_depth = gaussian_filter1d(np.interp(arc, places, sacs), 1.8 / STEP_MM, mode="nearest") * off_midline
 

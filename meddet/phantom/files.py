@@ -8,14 +8,14 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from meddet.phantom.presets import Preset, stream
 from meddet.phantom.render import Picture, to_uint8
 from meddet.phantom.study import Slice
 
 _STEPS_PER_GREY = 8
-_IMPLEMENTATION = "2.25.184820261122"
+_IMPLEMENTATION = UID("2.25.184820261122")
 FIELDS_T = ("1.5", "3.0")
 SCANNERS = ("Phantom A", "Phantom B", "Phantom C")
 
@@ -49,7 +49,7 @@ def write_dicom(path: Path, picture: Picture, item: Slice, preset: Preset) -> No
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = f"{study}.{item.number}"[:64]
+    meta.MediaStorageSOPInstanceUID = UID(f"{study}.{item.number}")
     meta.ImplementationClassUID = _IMPLEMENTATION
     data = Dataset()
     data.file_meta = meta

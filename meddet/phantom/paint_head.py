@@ -5,41 +5,27 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from meddet.phantom.paint_neck import Habitus
-from meddet.phantom.raster import Canvas, ellipse, ribbon, spline
+from meddet.phantom.raster import Canvas, Number, Outline, ellipse, ribbon, spline
 from meddet.phantom.spine import Spine
 from meddet.phantom.tissue import Tissue
 
-_FACE = [(-86, -128), (-92, -92), (-96, -80), (-104, -62), (-112, -50), (-109, -43), (-98, -40), (-99, -34), (-103, -27),
-         (-97, -20), (-101, -13), (-95, -6), (-97, 4), (-97, 13), (-88, 23), (-72, 25), (-56, 28), (-44, 40)]  # fmt: skip
+_FACE = [
+    (-86, -128), (-92, -92), (-96, -80), (-104, -62), (-112, -50), (-109, -43), (-98, -40), (-99, -34), (-103, -27),
+    (-97, -20), (-101, -13), (-95, -6), (-97, 4), (-97, 13), (-88, 23), (-72, 25), (-56, 28), (-44, 40),
+]  # fmt: skip
 _TONGUE = [
-    (-76, -12),
-    (-70, -24),
-    (-54, -30),
-    (-38, -26),
-    (-27, -12),
-    (-25, 4),
-    (-31, 15),
-    (-46, 17),
-    (-62, 14),
-    (-76, 8),
-]
+    (-76, -12), (-70, -24), (-54, -30), (-38, -26), (-27, -12), (-25, 4), (-31, 15), (-46, 17), (-62, 14), (-76, 8),
+]  # fmt: skip
 _CEREBELLUM = [
-    (20, -80),
-    (28, -92),
-    (48, -98),
-    (64, -88),
-    (70, -74),
-    (64, -58),
-    (50, -48),
-    (36, -47),
-    (27, -54),
-    (23, -66),
-]
-_STEM = [(-8, -100), (-9, -86), (-12, -80), (-13, -70), (-9, -61), (0, -58), (4, -48), (8, -36), (10, -26), (19, -24),
-         (18, -36), (16, -48), (15, -58), (17, -66), (16, -78), (12, -90), (10, -100)]  # fmt: skip
+    (20, -80), (28, -92), (48, -98), (64, -88), (70, -74), (64, -58), (50, -48), (36, -47), (27, -54), (23, -66),
+]  # fmt: skip
+_STEM = [
+    (-8, -100), (-9, -86), (-12, -80), (-13, -70), (-9, -61), (0, -58), (4, -48), (9, -38), (12.5, -28), (20.5, -26),
+    (19, -38), (16, -48), (15, -58), (17, -66), (16, -78), (12, -90), (10, -100),
+]  # fmt: skip
 
 
-def _placed(points: list[tuple[float, float]] | ndarray, spine: Spine, size: float) -> Float[ndarray, "n 2"]:
+def _placed(points: Outline, spine: Spine, size: float) -> Float[ndarray, "n 2"]:
     """Turn head coordinates by the slope of C2 about the dens."""
     angle = -0.6 * float(spine.angles[0])
     p = (np.asarray(points, dtype=float) - [0, -30]) * size
@@ -54,9 +40,25 @@ class _Head:
     def __init__(self, canvas: Canvas, spine: Spine, size: float):
         self._canvas, self._spine, self._size = canvas, spine, size
 
-    def fill(self, points: list[tuple[float, float]] | ndarray, value: float, **texture: float) -> None:
-        """Paint a polygon; `texture` is that of `Canvas.fill`."""
-        self._canvas.fill(_placed(points, self._spine, self._size), value, **texture)
+    def fill(
+        self,
+        points: Outline,
+        value: float,
+        *,
+        grain: Number = 0.03,
+        smooth: Number = 0.04,
+        soft_mm: Number = 0.0,
+        opacity: Number = 1.0,
+    ) -> None:
+        """Paint a polygon as `Canvas.fill` does."""
+        self._canvas.fill(
+            _placed(points, self._spine, self._size),
+            value,
+            grain=grain,
+            smooth=smooth,
+            soft_mm=soft_mm,
+            opacity=opacity,
+        )
 
     def bone(self, points: ndarray, marrow: float, wall: float) -> None:
         """Paint a bone with a black wall."""
@@ -66,7 +68,7 @@ class _Head:
         length = np.sqrt((away**2).sum(axis=1, keepdims=True))
         self.fill(centre + away * np.maximum(1 - wall / length, 0.2), marrow, grain=0.1, smooth=0.08)
 
-    def plate(self, path: list[tuple[float, float]], width: float, marrow: float, wall: float = 1.2) -> None:
+    def plate(self, path: Outline, width: float, marrow: float, wall: float = 1.2) -> None:
         """Paint a flat bone with two black walls."""
         curve = spline(path, closed=False)
         self.fill(ribbon(curve, width), 0.02)
@@ -77,9 +79,9 @@ def _face(head: _Head, tissue: Tissue, rng: np.random.Generator) -> None:
     skin = spline([(x + rng.normal(0, 0.8), y + rng.normal(0, 0.8)) for x, y in _FACE], closed=False)
     inner = np.concatenate([skin, [(-12.0, 40.0), (-4.0, 12.0), (4.0, -128.0)]])
     head.fill(inner, tissue["soft"] * 0.9, grain=0.08, smooth=0.15)
-    lips = spline(_FACE[6:16], closed=False) + [4.5, -1.0]
+    lips = spline(_FACE[6:16], closed=False) + np.array([4.5, -1.0])
     head.fill(ribbon(lips, 6.0), tissue["fat"] * 0.75, soft_mm=1.2, opacity=0.8, grain=0.1)
-    under_chin = spline([(-84, 19), (-70, 20), (-56, 23), (-46, 31)], closed=False)
+    under_chin = spline([(-84, 19), (-70, 20), (-56, 23), (-47, 31), (-44, 42)], closed=False)
     head.fill(ribbon(under_chin, rng.uniform(5, 10)), tissue["fat"] * 0.9, soft_mm=1.0, opacity=0.9)
 
 
@@ -88,7 +90,7 @@ def _mouth(head: _Head, tissue: Tissue, rng: np.random.Generator) -> None:
     head.fill(nose, tissue["soft"] * 0.35, soft_mm=1.0, smooth=0.3)
     for y in (-46, -56, -67):
         path = spline([(-80, y + 1), (-60, y - 1 + rng.normal(0, 1)), (-40, y + 3)], closed=False)
-        head.fill(ribbon(path, rng.uniform(3, 5.5)), tissue["mucosa"] * 0.7, soft_mm=1.0, opacity=0.8)
+        head.fill(ribbon(path, rng.uniform(3, 5.5)), tissue["mucosa"] * 0.55, soft_mm=1.6, opacity=0.4)
     tongue = spline([(x + rng.normal(0, 1), y + rng.normal(0, 1)) for x, y in _TONGUE])
     head.fill(spline([(-78, -14), (-66, -29), (-46, -34), (-30, -26), (-22, -8), (-24, 6), (-60, 0)]), 0.0, soft_mm=0.3)
     head.fill(tongue, tissue["tongue"], grain=0.1, smooth=0.12)
@@ -152,7 +154,7 @@ def _skull(head: _Head, tissue: Tissue, rng: np.random.Generator) -> None:
             (73, -128),
         ]
     )
-    head.fill(fluid, 0.95, smooth=0.06)
+    head.fill(fluid, 0.95, smooth=0.06, soft_mm=0.5)
     occiput = [(33, -40), (42, -41), (56, -46), (68, -55), (77, -67), (80, -82), (81, -105), (79, -128)]
     head.plate(occiput, rng.uniform(5.5, 8), marrow, 1.4)
     clivus = np.array(
@@ -171,7 +173,7 @@ def _brain(head: _Head, tissue: Tissue, rng: np.random.Generator) -> None:
     for k in range(15):
         turn = np.radians(-92 + 14.5 * k + rng.normal(0, 2))
         reach = np.array([47, 27]) * rng.uniform(0.8, 0.97)
-        far = root + [18 * np.cos(turn) + (reach[0] - 18) * max(np.cos(turn), 0), reach[1] * np.sin(turn)]
+        far = root + np.array([18 * np.cos(turn) + (reach[0] - 18) * max(np.cos(turn), 0), reach[1] * np.sin(turn)])
         path = spline(
             [tuple(root + 0.45 * (far - root)), tuple(root + 0.8 * (far - root) + rng.normal(0, 1, 2)), tuple(far)],
             closed=False,
@@ -179,7 +181,7 @@ def _brain(head: _Head, tissue: Tissue, rng: np.random.Generator) -> None:
         head.fill(ribbon(path, rng.uniform(0.7, 1.1)), 0.8, soft_mm=0.35, opacity=0.6)
     for k in range(7):
         turn = np.radians(-75 + 25 * k + rng.normal(0, 4))
-        far = root + [30 * np.cos(turn) * 0.9, 19 * np.sin(turn)]
+        far = root + np.array([27 * np.cos(turn), 19 * np.sin(turn)])
         path = spline([tuple(root), tuple((root + far) / 2 + rng.normal(0, 1, 2)), tuple(far)], closed=False)
         head.fill(ribbon(path, np.linspace(4, 1.2, len(path))), tissue["white"] * 0.8, soft_mm=0.6, opacity=0.8)
     head.fill(spline(_STEM), tissue["white"] * 1.12, grain=0.04, soft_mm=0.4)

@@ -7,11 +7,12 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from meddet.phantom.raster import Canvas, ellipse, ribbon, spline
+from meddet.phantom.raster import Canvas, Number, ellipse, ribbon, spline, upsample
 from meddet.phantom.spine import Spine
 from meddet.phantom.tissue import Tissue
 
 TOP_MM, BOTTOM_MM = -150.0, 260.0
+_POINTS = 60
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,23 @@ class Habitus:
         """Read a curve at other heights."""
         return np.interp(y, self.y, curve)
 
-    def line(self, curve: Float[ndarray, " n"], start: float, end: float, shift: float = 0.0) -> Float[ndarray, "m 2"]:
+    def line(
+        self, curve: Float[ndarray, " n"], start: Number, end: Number, shift: Number | ndarray = 0.0
+    ) -> Float[ndarray, "m 2"]:
         """Give a curve as points, from one height to another."""
-        y = np.linspace(start, end, 60)
+        y = np.linspace(start, end, _POINTS)
         return np.stack([self.x(curve, y) + shift, y], axis=1)
 
 
 def draw_habitus(spine: Spine, size: float, rng: np.random.Generator) -> Habitus:
     """Draw the outline: how fat the nape is, how far the throat stands out."""
     y = np.arange(TOP_MM, BOTTOM_MM, 1.0)
-    below = spine.centres[-1] + 80 * spine.tangent(9)
-    knots = np.concatenate([[[0.0, TOP_MM], [0.0, -20.0]], spine.centres, below[None]])
+    below = spine.centres[-1] + 60 * spine.tangent(len(spine.centres) - 1)
+    head = TOP_MM * np.tan(0.6 * spine.angles[0])
+    knots = np.concatenate([[[head, TOP_MM]], spine.centres, below[None]])
     column = gaussian_filter1d(np.interp(y, knots[:, 1], knots[:, 0]), 10)
-    fat = float(np.clip(rng.gamma(5, 2.2), 5, 28))
-    muscle_y = np.array([TOP_MM, -78, -48, -20, 10, 45, 80, 110, 150, 200, 260.0]) * size
+    fat = float(np.clip(rng.gamma(5, 2.7), 6, 32))
+    muscle_y = np.array([TOP_MM, -80, -52, -20, 10, 45, 80, 110, 150, 200, 260.0]) * size
     muscle = np.array([84, 84, 74, 57, 49, 48, 53, 55, 54, 54, 54.0]) * size * rng.normal(1, 0.035)
     thick = np.interp(y, muscle_y, np.array([0.32, 0.32, 0.5, 0.62, 0.6, 0.7, 1.2, 1.35, 1.1, 0.9, 0.8]) * fat) + 2.5
     fascia = column + gaussian_filter1d(np.interp(y, muscle_y, muscle), 8)
@@ -65,14 +69,20 @@ def streaks(canvas: Canvas, habitus: Habitus, rng: np.random.Generator) -> Float
     step = 2
     side = canvas.side // step
     pixel = canvas.pixel_mm * step
-    noise = gaussian_filter(rng.standard_normal((side, 2 * side)), (9 / pixel, 0.7 / pixel))
+    coarse = gaussian_filter(rng.standard_normal((max(side // 8, 4), 2 * side)), (9 / pixel / 8, 0.7 / pixel))
+    noise = upsample(coarse / coarse.std(), (side, 2 * side))
     rows = np.arange(side) * pixel
     points = np.stack([habitus.x(habitus.column, habitus.y), habitus.y], axis=1)
     curve = canvas.to_image(points)
     shift = np.interp(rows, curve[:, 1], curve[:, 0]) / pixel * 0.85
     index = np.clip(np.arange(side)[None] - shift[:, None] + side * 0.75, 0, 2 * side - 1).astype(np.int64)
-    field = np.take_along_axis(noise / noise.std(), index, axis=1)
+    field = np.take_along_axis(noise, index, axis=1)
     return np.repeat(np.repeat(field, step, axis=0), step, axis=1)
+
+
+def _fat(rng: np.random.Generator) -> Float[ndarray, " n"]:
+    """Draw the thickness of the fat under the skin of the throat, from the chin down."""
+    return rng.uniform(1.5, 4) + gaussian_filter1d(rng.uniform(0, 8, _POINTS), 3) * np.linspace(0.3, 1, _POINTS)
 
 
 def paint_back(
@@ -85,12 +95,12 @@ def paint_back(
     outline = np.concatenate([nape, throat[::-1], head[::-1]])
     canvas.fill(outline, tissue["fat"], grain=0.05, field=1 + 0.07 * fibres)
     canvas.fill(ribbon(nape, 1.6), tissue["fat"] * 0.35, soft_mm=0.2)
-    fascia = habitus.line(habitus.fascia, -52 * habitus.size, BOTTOM_MM - 1)
-    front = habitus.line(habitus.throat, 30 * habitus.size, BOTTOM_MM - 1, shift=float(rng.uniform(2.5, 5)))
-    top = habitus.line(habitus.column, -52 * habitus.size, 30 * habitus.size)
+    fascia = habitus.line(habitus.fascia, -66 * habitus.size, BOTTOM_MM - 1)
+    front = habitus.line(habitus.throat, 8 * habitus.size, BOTTOM_MM - 1, shift=_fat(rng))
+    top = habitus.line(habitus.column, -66 * habitus.size, 8 * habitus.size)
     canvas.fill(np.concatenate([fascia, front[::-1], top[::-1]]), tissue["soft"], field=1 + 0.15 * fibres)
-    muscle = np.concatenate([fascia, habitus.line(habitus.column, -52 * habitus.size, BOTTOM_MM - 1, shift=22)[::-1]])
-    canvas.fill(muscle, tissue["muscle"], field=np.clip(1 + 0.3 * fibres, 0.4, 2.5))
+    muscle = np.concatenate([fascia, habitus.line(habitus.column, -66 * habitus.size, BOTTOM_MM - 1, shift=22)[::-1]])
+    canvas.fill(muscle, tissue["muscle"], field=np.clip(1.1 + 0.25 * fibres + 0.2 * canvas.smooth, 0.4, 2.5))
     marbling = np.clip((fibres - rng.uniform(0.9, 1.5)) * 1.2, 0, 1)
     found = canvas.coverage(muscle)
     if found is not None:
@@ -98,7 +108,7 @@ def paint_back(
         part = canvas.signal[where]
         part += 0.65 * share * marbling[where] * (0.8 * tissue["fat"] - part)
     canvas.fill(ribbon(fascia, 0.9), tissue["ligament"], soft_mm=0.2)
-    for _ in range(5):
+    for _ in range(4):
         y = rng.uniform(-25, 60)
         start = float(habitus.x(habitus.column, np.array([y]))[0]) + rng.uniform(30, 38)
         end = float(habitus.x(habitus.fascia, np.array([y + 14]))[0])
@@ -106,7 +116,7 @@ def paint_back(
             [(start, y), ((start + end) / 2, y + rng.uniform(3, 9)), (end - 1, y + rng.uniform(12, 28))], closed=False
         )
         canvas.fill(
-            ribbon(path, rng.uniform(0.7, 2.0)), tissue["fat"] * rng.uniform(0.5, 0.9), soft_mm=0.4, opacity=0.7
+            ribbon(path, rng.uniform(0.7, 2.0)), tissue["fat"] * rng.uniform(0.4, 0.7), soft_mm=0.7, opacity=0.45
         )
 
 
@@ -153,7 +163,7 @@ def paint_front(canvas: Canvas, habitus: Habitus, tissue: Tissue, rng: np.random
         y = rng.uniform(128, 165) * s
         centre = (float(habitus.x(habitus.column, np.array([y]))[0]) - rng.uniform(42, 48) * s, y)
         canvas.fill(ellipse(centre, (rng.uniform(4, 6), rng.uniform(5, 9))), 0.02, soft_mm=0.4)
-    y = np.array([rng.uniform(136, 146) * s])
-    bone = (float(habitus.x(habitus.throat, y)[0]) + 11, float(y[0]) + 14)
+    notch = rng.uniform(136, 146) * s
+    bone = (float(habitus.x(habitus.throat, np.array([notch]))[0]) + 11, notch + 14)
     canvas.fill(ellipse(bone, (5.2, 17), angle=0.5, power=3), tissue["cortex"])
     canvas.fill(ellipse(bone, (4.2, 16), angle=0.5, power=3), tissue["marrow"], grain=0.1)

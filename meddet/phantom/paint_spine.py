@@ -13,7 +13,7 @@ from meddet.phantom.tissue import Tissue
 
 
 def vertebra_outline(spine: Spine, index: int, *, shrink_mm: float = 0.0) -> Float[ndarray, "n 2"]:
-    """Give the outline of C3 (0) to T4 (8): the endplates of its discs, rounded corners, a waist."""
+    """Give the outline of C3 (0) to T6 (10): the endplates of its discs, rounded corners, a waist."""
     phase = np.arange(64) / 64 * 2 * np.pi
     power = 2 / 7.0
     u = np.sign(np.cos(phase)) * np.abs(np.cos(phase)) ** power
@@ -146,15 +146,16 @@ def _protrusions(canvas: Canvas, picture: Slice, tissue: Tissue) -> None:
 def _canal(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generator) -> None:
     canal = picture.canal
     zero = np.zeros_like(canal.arc)
-    canvas.fill(canal.band(zero, canal.lamina), tissue["soft"] * 1.2, grain=0.1)
+    top = float(canal.disc_at[0]) - 30.0
+    canvas.fill(canal.band(zero, canal.lamina, top), tissue["soft"] * 1.2, grain=0.1)
     _protrusions(canvas, picture, tissue)
     for index in range(NUM_DISCS - 1):
         if rng.random() < 0.35:
             arc = (canal.disc_at[index] + canal.disc_at[index + 1]) / 2 + rng.normal(0, 1.5)
             canvas.fill(ellipse(canal.at(arc, 0.45)[0], (0.5, rng.uniform(0.8, 2))), rng.uniform(0.6, 1.2), soft_mm=0.2)
-    canvas.fill(canal.band(canal.dura_front - LIGAMENT_MM, canal.dura_front + 0.1), tissue["ligament"])
-    canvas.fill(canal.band(canal.dura_back - 0.1, canal.dura_back + LIGAMENT_MM), tissue["ligament"])
-    canvas.fill(canal.band(canal.dura_front, canal.dura_back), 1.0, grain=0.03, smooth=0.05)
+    canvas.fill(canal.band(canal.dura_front - LIGAMENT_MM, canal.dura_front + 0.1, top), tissue["ligament"])
+    canvas.fill(canal.band(canal.dura_back - 0.1, canal.dura_back + LIGAMENT_MM, top), tissue["ligament"])
+    canvas.fill(canal.band(canal.dura_front, canal.dura_back, top), 1.0, grain=0.03, smooth=0.05)
     if rng.random() < 0.3:
         arc = canal.disc_at[0] + rng.uniform(-15, 60)
         low, high = canal.cord_back + 0.4, canal.dura_back - 0.4
@@ -165,9 +166,20 @@ def _canal(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Genera
 
 def _cord(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generator) -> None:
     canal = picture.canal
-    canvas.fill(canal.band(canal.cord_front, canal.cord_back), tissue["cord"], grain=0.03, smooth=0.04, soft_mm=0.15)
+    canvas.fill(
+        canal.band(canal.cord_front, canal.cord_back, float(canal.disc_at[0]) - 31.0),
+        tissue["cord"],
+        grain=0.03,
+        smooth=0.04,
+        soft_mm=0.15,
+    )
     middle = (canal.cord_front + canal.cord_back) / 2
-    canvas.fill(canal.band(middle - 0.9, middle + 0.9), tissue["cord"] * 1.12, soft_mm=0.5, opacity=0.5)
+    canvas.fill(
+        canal.band(middle - 0.9, middle + 0.9, float(canal.disc_at[0]) - 25.0),
+        tissue["cord"] * 1.12,
+        soft_mm=0.5,
+        opacity=0.5,
+    )
     for level in range(len(LEVELS)):
         if canal.compression[level] > 0.15 and rng.random() < 0.15:
             arc = canal.disc_at[level]
@@ -175,15 +187,27 @@ def _cord(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generat
             canvas.fill(ellipse(spot, (1.2, 3.5)), 0.85, soft_mm=0.6, opacity=0.8)
 
 
+_PROCESS = np.array([(-1, -0.35), (-0.8, -0.75), (-0.3, -0.7), (0.3, -0.75), (0.8, -0.95), (1, -0.4),
+                     (0.98, 0.5), (0.75, 1.0), (0.2, 0.8), (-0.4, 0.95), (-0.85, 0.8), (-1, 0.3)])  # fmt: skip
+"""A spinous process, root to the left: a waist, a tip that is thicker."""
+
+
+def _oriented(points: Float[ndarray, "n 2"], centre: Float[ndarray, " 2"], angle: float) -> Float[ndarray, "n 2"]:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.stack([c * points[:, 0] - s * points[:, 1], s * points[:, 0] + c * points[:, 1]], axis=1) + centre
+
+
 def _processes(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generator) -> None:
-    """Paint the spinous processes of C2 to T3 behind the canal, and yellow ligaments between them."""
+    """Paint the spinous processes of C2 to T5 behind the canal, and yellow ligaments between them."""
     canal = picture.canal
     arcs = np.concatenate([[canal.disc_at[0] - 8], (canal.disc_at[:-1] + canal.disc_at[1:]) / 2])
-    lengths = np.array([19, 13, 14, 15, 20, 29, 31, 30, 29]) * picture.patient.body.size * rng.normal(1, 0.08, 9)
-    heights = np.array([6.5, 3.8, 3.8, 4.0, 4.6, 5.4, 5.6, 5.4, 5.2]) * rng.normal(1, 0.08, 9)
-    slopes = np.radians(np.array([10, 18, 20, 22, 24, 26, 32, 38, 42]) + rng.normal(0, 5, 9))
+    lengths = (
+        np.array([19, 13, 14, 15, 20, 29, 31, 30, 29, 29, 29]) * picture.patient.body.size * rng.normal(1, 0.08, 11)
+    )
+    heights = np.array([6.5, 3.8, 3.8, 4.0, 4.6, 5.4, 5.6, 5.4, 5.2, 5.2, 5.2]) * rng.normal(1, 0.08, 11)
+    slopes = np.radians(np.array([10, 18, 20, 22, 24, 26, 32, 38, 42, 46, 50]) + rng.normal(0, 5, 11))
     seen = float(np.clip(1.3 - abs(picture.z_mm) / 7, 0.25, 1))
-    for k in range(9):
+    for k in range(11):
         arc = arcs[k] + 3.0
         lamina = float(np.interp(arc, canal.arc, canal.lamina))
         root = canal.at(arc, lamina)[0]
@@ -193,12 +217,13 @@ def _processes(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Ge
         centre = root + axis * (lengths[k] / 2 + 0.5)
         angle = float(np.arctan2(axis[1], axis[0]))
         half = (lengths[k] / 2, heights[k])
-        canvas.fill(ellipse(centre, half, angle=angle, power=3.2), tissue["cortex"], opacity=seen)
-        inner = (half[0] - 0.9, half[1] - 0.9)
-        canvas.fill(
-            ellipse(centre, inner, angle=angle, power=3.0), tissue["marrow"], grain=0.1, smooth=0.1, opacity=seen
-        )
-        if k < 8:
+        shape = _PROCESS + rng.normal(0, 0.06, _PROCESS.shape)
+        outline = _oriented(spline(shape) * np.array(half), centre, angle)
+        canvas.fill(outline, tissue["cortex"], opacity=seen, soft_mm=0.15)
+        inner = _oriented(spline(shape) * (np.array(half) - 0.8), centre, angle)
+        tone = tissue["marrow"] * rng.normal(0.92, 0.08)
+        canvas.fill(inner, tone, grain=0.1, smooth=0.16, opacity=seen, soft_mm=0.25)
+        if k < 10:
             between = arcs[k] + 0.62 * (arcs[k + 1] - arcs[k]) + 3
             offset = float(np.interp(between, canal.arc, canal.lamina))
             flavum = np.concatenate([canal.at(between - 4.5, offset - 0.2), canal.at(between + 4.5, offset - 0.2)])
@@ -211,8 +236,9 @@ def paint_spine(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.G
     """Paint the column over whatever the canvas holds."""
     spine = picture.patient.spine
     _processes(canvas, picture, tissue, rng)
-    front = np.concatenate([dens_frame(spine, np.array([36.0, 20, 8]), np.array([-6.5, -8, -9.0])),
-                            spine.centres - (spine.depths / 2 + 0.6)[:, None] * np.stack([np.cos(spine.angles), -np.sin(spine.angles)], 1)])  # fmt: skip
+    normals = np.stack([np.cos(spine.angles), -np.sin(spine.angles)], axis=1)
+    below = spine.centres - (spine.depths / 2 + 0.6)[:, None] * normals
+    front = np.concatenate([dens_frame(spine, np.array([36.0, 20, 8]), np.array([-6.5, -8, -9])), below])
     canvas.fill(ribbon(spline(front, closed=False), 1.6), tissue["ligament"])
     _vertebrae(canvas, spine, tissue, rng)
     _axis(canvas, spine, tissue, rng)

@@ -1,20 +1,38 @@
 """A canvas in mm: polygons, painted one over the other, each rasterised inside its own bounding box."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
+Number = float | int
+Outline = ndarray | Sequence[tuple[Number, Number]]
 SUPERSAMPLING = 2
 _SMALL, _MEDIUM = 30_000, 250_000
+
+
+def upsample(field: Float[ndarray, "h w"], size: tuple[int, int]) -> Float[ndarray, "H W"]:
+    """Interpolate linearly, corner to corner, one axis after the other."""
+    for axis in (0, 1):
+        place = np.linspace(0, field.shape[axis] - 1, size[axis])
+        low = np.minimum(place.astype(np.int64), field.shape[axis] - 2)
+        part = place - low
+        part = part[:, None] if axis == 0 else part[None, :]
+        first, second = np.take(field, low, axis=axis), np.take(field, low + 1, axis=axis)
+        second -= first
+        second *= part
+        field = first + second
+    return field
 
 
 class Canvas:
     """The object before the scanner: signal relative to CSF on a grid of twice the image's side."""
 
     def __init__(
-        self, *, side: int, fov_mm: float, rotation: float, origin_mm: tuple[float, float], rng: np.random.Generator
+        self, *, side: int, fov_mm: Number, rotation: float, origin_mm: tuple[Number, Number], rng: np.random.Generator
     ):
         self.side = side * SUPERSAMPLING
         self.pixel_mm = fov_mm / self.side
@@ -26,11 +44,12 @@ class Canvas:
 
     def _noise(self, size_mm: float, rng: np.random.Generator) -> Float[ndarray, "s s"]:
         """Draw a field of unit variance whose structures are about that large."""
-        step = max(1, int(size_mm / self.pixel_mm / 1.5))
-        coarse = rng.standard_normal((self.side // step + 2, self.side // step + 2))
-        coarse = gaussian_filter(coarse, size_mm / self.pixel_mm / step / 2)
-        field = zoom(coarse, step, order=1)[: self.side, : self.side] if step > 1 else coarse[: self.side, : self.side]
-        return field / field.std()
+        cells = max(4, int(self.side * self.pixel_mm / size_mm * 2))
+        if cells * SUPERSAMPLING >= self.side:
+            field = rng.standard_normal((self.side // SUPERSAMPLING,) * 2)
+            return np.repeat(np.repeat(field, SUPERSAMPLING, axis=0), SUPERSAMPLING, axis=1)
+        coarse = gaussian_filter(rng.standard_normal((cells, cells)), 1.0)
+        return upsample(coarse / coarse.std(), (self.side, self.side))
 
     def to_image(self, points: Float[ndarray, "n 2"]) -> Float[ndarray, "n 2"]:
         """Turn the column's frame into mm from the image's upper left corner."""
@@ -61,12 +80,12 @@ class Canvas:
     def fill(
         self,
         points: Float[ndarray, "n 2"],
-        value: float,
+        value: Number,
         *,
-        grain: float = 0.03,
-        smooth: float = 0.04,
-        soft_mm: float = 0.0,
-        opacity: float = 1.0,
+        grain: Number = 0.03,
+        smooth: Number = 0.04,
+        soft_mm: Number = 0.0,
+        opacity: Number = 1.0,
         field: Float[ndarray, "s s"] | None = None,
     ) -> None:
         """Paint a polygon with a signal and its texture (relative standard deviations); `field` multiplies it."""
@@ -82,7 +101,7 @@ class Canvas:
         part = self.signal[where]
         part += opacity * share * (np.maximum(tone, 0) - part)
 
-    def scale(self, points: Float[ndarray, "n 2"], factor: float, *, soft_mm: float = 0.5) -> None:
+    def scale(self, points: Float[ndarray, "n 2"], factor: Number, *, soft_mm: Number = 0.5) -> None:
         """Multiply the signal inside a polygon, e.g. for a flow void."""
         found = self.coverage(points)
         if found is None:
@@ -92,15 +111,11 @@ class Canvas:
         self.signal[where] *= 1 + share * (factor - 1)
 
 
-def spline(
-    points: ndarray | list[tuple[float, float]], *, closed: bool = True, steps: int = 6
-) -> Float[ndarray, "n 2"]:
+def spline(points: Outline, *, closed: bool = True, steps: int = 6) -> Float[ndarray, "n 2"]:
     """Run a Catmull-Rom curve through the points."""
     p = np.asarray(points, dtype=float)
-    if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
-    else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    before, after = (p[-1:], p[:2]) if closed else (2 * p[:1] - p[1:2], 2 * p[-1:] - p[-2:-1])
+    p = np.concatenate([before, p, after])
     t = (np.arange(steps) / steps)[None, :, None]
     a, b, c, d = (p[i : len(p) - 3 + i][:, None] for i in range(4))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
@@ -108,7 +123,7 @@ def spline(
     return curve if closed else np.concatenate([curve, p[-2:-1]])
 
 
-def ribbon(curve: Float[ndarray, "n 2"], width: float | Float[ndarray, " n"]) -> Float[ndarray, "m 2"]:
+def ribbon(curve: Float[ndarray, "n 2"], width: Number | Float[ndarray, " n"]) -> Float[ndarray, "m 2"]:
     """Give the outline of a line of that width."""
     along = np.gradient(curve, axis=0)
     length = np.sqrt((along**2).sum(axis=1, keepdims=True)) + 1e-9
@@ -117,7 +132,7 @@ def ribbon(curve: Float[ndarray, "n 2"], width: float | Float[ndarray, " n"]) ->
 
 
 def ellipse(
-    centre: tuple[float, float] | ndarray, half: tuple[float, float], *, angle: float = 0.0, power: float = 2.0
+    centre: tuple[Number, Number] | ndarray, half: tuple[Number, Number], *, angle: Number = 0.0, power: Number = 2.0
 ) -> Float[ndarray, "n 2"]:
     """Give a superellipse with those half axes, turned by `angle` rad (x towards y)."""
     phase = np.arange(40) / 40 * 2 * np.pi

@@ -1,7 +1,7 @@
 """The cervical and upper thoracic column in the mid-sagittal plane, in mm.
 
 Frame: origin at the centre of C2/3, x to the patient's back, y to the feet, before the image's own rotation and shift.
-Discs are numbered 0..9 for C2/3..T4/5; vertebra k (0..8 for C3..T4) lies between the discs k and k + 1.
+Discs are numbered 0..11 for C2/3..T6/7; vertebra k (0..10 for C3..T6) lies between the discs k and k + 1.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-NUM_DISCS = 10
+NUM_DISCS = 12
 _ENDPLATE = (-0.075, -0.325)
 """Disc height over mid height is 1 + a u + b u^2: 0.75 at the front (u = -1), 0.6 at the back (u = 1)."""
-_DEGENERATION_LEVEL = np.array([-0.8, -0.1, 0.3, 0.7, 0.5, -0.7, -0.9, -0.9, -0.9, -0.9])
-_THORACIC_DEG = np.array([7.0, 8.0, 7.0, 5.0])
+_DEGENERATION_LEVEL = np.array([-0.8, -0.1, 0.3, 0.7, 0.5, -0.7, -0.9, -0.9, -0.9, -0.9, -0.9, -0.9])
+_THORACIC_DEG = np.array([7.0, 8.0, 7.0, 5.0, 3.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Body:
 class Spine:
     """The column of one patient."""
 
-    centres: Float[ndarray, "10 2"]
-    angles: Float[ndarray, " 10"]
+    centres: Float[ndarray, "12 2"]
+    angles: Float[ndarray, " 12"]
     """Tangent against the vertical in rad, positive where the column runs backwards on its way down."""
-    depths: Float[ndarray, " 10"]
-    heights: Float[ndarray, " 10"]
+    depths: Float[ndarray, " 12"]
+    heights: Float[ndarray, " 12"]
     """Mid heights of the discs, after degeneration."""
-    listhesis: Float[ndarray, " 10"]
+    listhesis: Float[ndarray, " 12"]
     """Backward step of the lower vertebra against the upper one."""
-    degeneration: Float[ndarray, " 10"]
-    bulge: Float[ndarray, " 10"]
+    degeneration: Float[ndarray, " 12"]
+    bulge: Float[ndarray, " 12"]
     """How far the disc stands out in front (not a class)."""
 
     def tangent(self, disc: int) -> Float[ndarray, " 2"]:
@@ -73,7 +73,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     return Body(sex, age, float(rng.normal(1, 0.06) * (1.05 if sex == "M" else 0.95)))
 
 
-def draw_degeneration(age: float, rng: np.random.Generator) -> Float[ndarray, " 10"]:
+def draw_degeneration(age: float, rng: np.random.Generator) -> Float[ndarray, " 12"]:
     """Draw how degenerate each disc is, 0 to 1: by age and level, alike in neighbours (AR(1), rho 0.4)."""
     noise = rng.normal(0, 0.9, NUM_DISCS)
     for disc in range(1, NUM_DISCS):
@@ -81,7 +81,7 @@ def draw_degeneration(age: float, rng: np.random.Generator) -> Float[ndarray, " 
     return 1 / (1 + np.exp(-(-1.6 + 0.045 * (age - 45) + _DEGENERATION_LEVEL + noise)))
 
 
-def _angles(rng: np.random.Generator) -> Float[ndarray, " 10"]:
+def _angles(rng: np.random.Generator) -> Float[ndarray, " 12"]:
     lordosis = np.clip(rng.normal(11, 11), -15, 38)
     lowest = rng.normal(12, 6)
     position = np.arange(6) / 5
@@ -97,7 +97,7 @@ def draw_spine(body: Body, rng: np.random.Generator) -> Spine:
     """Draw the column: pitch, curve, discs and steps."""
     degeneration = draw_degeneration(body.age, rng)
     angles = _angles(rng)
-    growth = np.array([1, 1, 1, 1, rng.normal(1.12, 0.04), 1.15, 1.18, 1.21, 1.24])
+    growth = np.array([1, 1, 1, 1, rng.normal(1.12, 0.04), 1.15, 1.18, 1.21, 1.24, 1.27, 1.3])
     pitch = rng.normal(16.6, 1.2) * body.size * growth * rng.normal(1, 0.03, NUM_DISCS - 1)
     height_mm, depth_mm = ((5.3, 0.8), (17.5, 1.4)) if body.sex == "M" else ((5.0, 0.7), (15.5, 1.3))
     heights = np.clip(rng.normal(*height_mm), 3.6, 7.2) * rng.normal(1, 0.07, NUM_DISCS) * (1 - 0.4 * degeneration)
@@ -105,7 +105,7 @@ def draw_spine(body: Body, rng: np.random.Generator) -> Spine:
     depths = depth * (1 + 0.025 * np.arange(NUM_DISCS)) + rng.uniform(-0.5, 0.5, NUM_DISCS)
     step = np.where(rng.random(NUM_DISCS) < 0.04, rng.uniform(1, 3, NUM_DISCS) * rng.choice([-1, 1], NUM_DISCS), 0.0)
     step[6:] = 0
-    bulge = 0.7 * (rng.uniform(0, 1.5, NUM_DISCS) + 1.5 * degeneration)
+    bulge = 0.45 * (rng.uniform(0, 1.5, NUM_DISCS) + 1.5 * degeneration)
     middle = (angles[:-1] + angles[1:]) / 2
     jumps = (step[:-1] + step[1:]) / 2
     x = pitch * np.sin(middle) + jumps * np.cos(middle)

@@ -14,7 +14,7 @@ from meddet.phantom.presets import LEVELS, PROTRUSION_MM, Preset, stream
 from meddet.phantom.spine import Body, Spine, draw_body, draw_spine
 
 Exclusion = Literal["", "quality", "incomplete", "operated"]
-ENDPLATE_MM = 0.75
+ENDPLATE_MM = 0.85
 """The black line of each endplate belongs to the disc that a reader sees, so a box covers it."""
 _EDGE_MM = 5.0
 
@@ -77,7 +77,8 @@ def _roles(preset: Preset) -> tuple[dict[int, Exclusion], frozenset[int]]:
     """Choose who is excluded and why, and which enrolled patients have three images."""
     order = [int(v) + 1 for v in stream(preset.seed, 0, 0, "export").permutation(preset.scanned)]
     reasons: list[Exclusion] = ["quality"] * preset.excluded_quality
-    reasons += ["incomplete"] * preset.excluded_incomplete + ["operated"] * preset.excluded_operated
+    reasons += ["incomplete"] * preset.excluded_incomplete
+    reasons += ["operated"] * preset.excluded_operated
     excluded = dict(zip(order, reasons, strict=False))
     return excluded, frozenset(order[preset.excluded : preset.excluded + preset.patients_with_three])
 

@@ -17,9 +17,9 @@ _RELAXATION = {
 """T1 ms, T2 ms, proton density (PMC7410772)."""
 _RANGES = {
     "fat": (1.0, 1.45),
-    "muscle": (0.12, 0.2),
-    "tongue": (0.2, 0.3),
-    "soft": (0.16, 0.24),
+    "muscle": (0.14, 0.22),
+    "tongue": (0.24, 0.32),
+    "soft": (0.22, 0.34),
     "gland": (0.3, 0.42),
     "mucosa": (0.45, 0.7),
     "grey": (0.42, 0.48),
@@ -50,7 +50,9 @@ class Tissue:
         return float(np.interp(degeneration, [0.0, 0.5, 1.0], values))
 
 
-def spin_echo(repetition_ms: float, echo_ms: float, relaxation: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
+def spin_echo(
+    repetition_ms: float | int, echo_ms: float | int, relaxation: Float[ndarray, "n 3"]
+) -> Float[ndarray, " n"]:
     """Give S = PD (1 - exp(-TR/T1)) exp(-TE/T2) for rows of T1, T2, PD."""
     t1, t2, density = relaxation.T
     return density * (1 - np.exp(-repetition_ms / t1)) * np.exp(-echo_ms / t2)

@@ -94,7 +94,8 @@ def _rendered(preset: Preset, folder: Path, workers: int) -> Iterator[list[Writt
 
 
 def _annotations(preset: Preset, written: list[Written]) -> dict[str, Any]:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, item in enumerate(written, start=1):
         images.append({"id": image_id, "file_name": item.file_name, "width": preset.side, "height": preset.side,
                        "patient_id": item.patient})  # fmt: skip

@@ -1,0 +1,147 @@
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from meddet.phantom.presets import PRESETS
+from meddet.phantom.render import render, to_uint8
+from meddet.phantom.study import draw_patient, draw_slice
+from meddet.phantom.writer import is_dicom, write_dataset
+
+TINY = PRESETS["tiny"]
+_DIGEST = """
+import hashlib, sys
+from pathlib import Path
+from meddet.phantom.presets import PRESETS
+from meddet.phantom.writer import write_dataset
+import numpy
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    write_dataset(PRESETS["tiny"], out, workers=int(sys.argv[2]))
+    features = numpy._core._multiarray_umath.__cpu_features__
+    print(any(features[name] for name in features if name in ("AVX2", "AVX512F", "X86_V3", "X86_V4")))
+"""
+
+
+def digest(folder: Path) -> str:
+    total = hashlib.md5()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "data"
+    write_dataset(TINY, out, workers=1)
+    return out
+
+
+def test_annotations_name_every_image_and_stay_inside(data):
+    coco = json.loads((data / "annotations.json").read_text())
+    files = {path.name for path in (data / "images").iterdir()}
+    images = {image["id"]: image for image in coco["images"]}
+    assert {image["file_name"] for image in coco["images"]} == files
+    assert [category["name"] for category in coco["categories"]] == ["protrusion", "non-protrusion"]
+    for box in coco["annotations"]:
+        x, y, w, h = box["bbox"]
+        image = images[box["image_id"]]
+        assert x >= 0 and y >= 0 and w > 0 and h > 0
+        assert x + w <= image["width"] and y + h <= image["height"]
+    assert len({box["id"] for box in coco["annotations"]}) == len(coco["annotations"])
+    assert {box["category_id"] for box in coco["annotations"]} == {1, 2}
+
+
+def test_patients_carry_the_flags_of_enrolment(data):
+    with (data / "patients.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    good = [r for r in rows if (r["quality_ok"], r["complete"], r["operated"]) == ("true", "true", "false")]
+    assert (len(rows), len(good)) == (12, 9)
+    assert [
+        sum(r[k] == v for r in rows) for k, v in (("quality_ok", "false"), ("complete", "false"), ("operated", "true"))
+    ] == [1] * 3
+
+
+def test_truth_has_a_row_for_each_box(data):
+    coco = json.loads((data / "annotations.json").read_text())
+    names = {image["id"]: image["file_name"] for image in coco["images"]}
+    with (data / "truth" / "discs.csv").open() as file:
+        rows = {(r["file_name"], r["level"]): r for r in csv.DictReader(file)}
+    assert len(rows) == len(coco["annotations"])
+    for box in coco["annotations"]:
+        depth = float(rows[names[box["image_id"]], box["level"]]["h_mm"])
+        assert abs(depth - 1.2) < 0.001 or (depth >= 1.2) == (box["category_id"] == 1)
+
+
+def test_png_and_dicom_hold_the_rendered_pixels(data):
+    for dicom in (False, True):
+        number = next(n for n in range(1, 13) if is_dicom(TINY, n) == dicom)
+        patient = draw_patient(TINY, number)
+        picture = render(TINY, draw_slice(TINY, patient, 1), linear=dicom)
+        if not dicom:
+            pixels = np.asarray(Image.open(data / "images" / f"{patient.name}_1.png"))
+            np.testing.assert_array_equal(pixels, to_uint8(picture.grey))
+            continue
+        files = [pydicom.dcmread(data / "images" / f"{patient.name}_{k}.dcm") for k in (1, 2)]
+        image = files[0]
+        values = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
+        low = float(image.WindowCenter) - float(image.WindowWidth) / 2
+        grey = (values - low) / float(image.WindowWidth) * 255
+        assert np.abs(grey - picture.grey).max() <= 0.5 / 8 + 1e-6
+        assert image.pixel_array.dtype == np.uint16
+        assert float(image.PixelSpacing[0]) == pytest.approx(patient.frame.fov_mm / TINY.side, abs=1e-6)
+        assert [float(v) for v in image.ImageOrientationPatient] == [0, 1, 0, 0, 0, -1]
+        assert files[0].StudyInstanceUID == files[1].StudyInstanceUID
+        assert files[0].SOPInstanceUID != files[1].SOPInstanceUID
+        assert all(len(uid) <= 64 for uid in (image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID))
+
+
+def test_share_of_dicom_patients():
+    quick = PRESETS["quick"]
+    assert sum(is_dicom(quick, n) for n in range(1, quick.scanned + 1)) == 24
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytes_depend_on_neither_processor_nor_workers(data, tmp_path, workers):
+    script = tmp_path / "write.py"
+    script.write_text(_DIGEST)
+    plain = {"NPY_DISABLE_CPU_FEATURES": _features(), "OPENBLAS_CORETYPE": "Haswell"} if workers == 1 else {}
+    environment = os.environ | plain | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-W", "error::ImportWarning", str(script), str(tmp_path / "data"), str(workers)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
+    if workers == 1:
+        assert done.stdout.strip() == "False"
+    assert digest(tmp_path / "data") == digest(data)
+
+
+def _features() -> str:
+    """Name the vector extensions that this numpy can switch off on this processor."""
+    from numpy._core import _multiarray_umath as core
+
+    return " ".join(name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name))
+
+
+def test_refuses_a_folder_that_holds_files(tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="expected no folder or an empty one"):
+        write_dataset(TINY, tmp_path, workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("meddet.phantom.writer.write_png", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_dataset(replace(TINY, dicom_share=0.0), tmp_path / "data", workers=1)
+    assert list(tmp_path.iterdir()) == []
