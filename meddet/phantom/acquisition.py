@@ -39,7 +39,7 @@ def coil_gain(canvas: Canvas, habitus: Habitus, rng: np.random.Generator) -> Flo
     middle = float(habitus.x(habitus.nape - habitus.column, np.array([33.0]))[0]) * 0.93 - 9
     gain = (1 + ratio * np.exp(-distance / decay)) / (1 + ratio * np.exp(-middle / decay))
     front = np.clip((distance - middle - 15) / 110, 0, 1)
-    gain = gain * (1 - (1 - rng.uniform(0.5, 0.8)) * front)
+    gain = gain * (1 - (1 - rng.uniform(0.6, 0.85)) * front)
     u, v = 2 * x / x.max() - 1, 2 * y / y.max() - 1
     c = rng.uniform(-0.05, 0.05, 5)
     edge = rng.uniform(0.25, 0.6) * np.clip(np.abs(v) - 0.45, 0, 1) ** 1.5

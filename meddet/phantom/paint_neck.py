@@ -49,13 +49,13 @@ def draw_habitus(spine: Spine, size: float, rng: np.random.Generator) -> Habitus
     head = TOP_MM * np.tan(0.6 * spine.angles[0])
     knots = np.concatenate([[[head, TOP_MM]], spine.centres, below[None]])
     column = gaussian_filter1d(np.interp(y, knots[:, 1], knots[:, 0]), 10)
-    fat = float(np.clip(rng.gamma(5, 2.7), 6, 32))
+    fat = float(np.clip(rng.gamma(5, 3.0), 6, 35))
     muscle_y = np.array([TOP_MM, -80, -52, -20, 10, 45, 80, 110, 150, 200, 260.0]) * size
     muscle = np.array([84, 84, 74, 57, 49, 48, 53, 55, 54, 54, 54.0]) * size * rng.normal(1, 0.035)
     thick = np.interp(y, muscle_y, np.array([0.32, 0.32, 0.5, 0.62, 0.6, 0.7, 1.2, 1.35, 1.1, 0.9, 0.8]) * fat) + 2.5
     fascia = column + gaussian_filter1d(np.interp(y, muscle_y, muscle), 8)
     folds = sum(
-        rng.uniform(0, 1.0 + 0.05 * fat) * np.exp(-(((y - where) / 6) ** 2)) for where in rng.uniform(-10, 45, 3)
+        rng.uniform(0, 1.0 + 0.05 * fat) * np.exp(-(((y - where) / 9) ** 2)) for where in rng.uniform(-10, 45, 3)
     )
     nape = fascia + gaussian_filter1d(thick, 8) - folds
     throat_y = np.array([TOP_MM, -100, 10, 34, 50, 70, 100, 122, 150, 200, 260.0]) * size
