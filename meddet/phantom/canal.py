@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
-from meddet.phantom.pathology import Protrusions, contour
+from meddet.phantom.pathology import Protrusions, contour, half_width
 from meddet.phantom.presets import LEVELS
 from meddet.phantom.spine import NUM_DISCS, Spine
 
@@ -131,7 +131,7 @@ def build_canal(
 
     reach = np.zeros_like(arc)
     for disc in range(len(LEVELS)):
-        half = pathology.width[disc] * spine.posterior_height(disc) / 2
+        half = half_width(pathology, disc, spine.posterior_height(disc), float(depth[disc]))
         offset = arc - disc_at[disc] - pathology.apex[disc]
         bump = contour(offset, depth=float(depth[disc]), half=half, skew=float(pathology.skew[disc]))
         if pathology.migration[disc]:
@@ -140,7 +140,7 @@ def build_canal(
             )
             bump = np.maximum(bump, head)
         reach = np.maximum(reach, bump)
-    pushed = gaussian_filter1d(np.maximum(epidural, reach + LIGAMENT_MM), 0.3 / STEP_MM, mode="nearest")
+    pushed = gaussian_filter1d(np.maximum(epidural, reach + LIGAMENT_MM), 0.5 / STEP_MM, mode="nearest")
     dura_back = epidural + sac_depth
     dura_front = np.minimum(pushed, dura_back - 2.0)
 

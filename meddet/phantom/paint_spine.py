@@ -37,7 +37,7 @@ def _vertebrae(canvas: Canvas, spine: Spine, tissue: Tissue, rng: np.random.Gene
         notch = np.stack([middle - 0.2 * normal, middle - rng.uniform(3, 6.5) * normal])
         vein = tissue["marrow"] * rng.uniform(1.1, 1.5)
         canvas.fill(ribbon(notch, np.array([2.4, 0.5])), vein, soft_mm=0.3, opacity=0.6)
-        if rng.random() < 0.04:
+        if rng.random() < 0.008:
             centre = (spine.centres[index] + spine.centres[index + 1]) / 2 + rng.normal(0, 2, 2)
             canvas.fill(ellipse(centre, (rng.uniform(2, 4), rng.uniform(2, 4))), 1.05, grain=0.12, soft_mm=0.4)
         age = spine.degeneration[index]

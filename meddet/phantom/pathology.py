@@ -14,6 +14,7 @@ _BASE = np.array([0.18, 0.35, 0.47, 0.65, 0.58, 0.20])
 _BULGE_SHARE = 0.15
 _POPULATION = 3000
 _NUM = len(LEVELS)
+_BLUNTNESS = 1.3
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,16 @@ def draw_protrusions(age: float, degeneration: ndarray, preset: Preset, rng: np.
     )
 
 
-def contour(offset: Float[ndarray, " n"], *, depth: float, half: float, skew: float) -> Float[ndarray, " n"]:
-    """Give a protrusion's reach at offsets along the column from its apex: an asymmetric raised cosine.
+def half_width(pathology: Protrusions, level: int, posterior_height: float, depth: float) -> float:
+    """Give half the height of a protrusion at half its depth: a deep one is never thinner than it is long."""
+    return float(pathology.width[level]) * posterior_height / 2 + 0.45 * depth
 
-    `half` is its half width at half maximum; the foot is twice as wide.
+
+def contour(offset: Float[ndarray, " n"], *, depth: float, half: float, skew: float) -> Float[ndarray, " n"]:
+    """Give a protrusion's reach at offsets along the column from its apex: an asymmetric, blunt raised cosine.
+
+    `half` is its half width at half maximum; it ends at 1.7 times that.
     """
-    foot = 2 * half * np.where(offset < 0, 1 - skew, 1 + skew)
+    foot = half / 0.5 ** (1 / _BLUNTNESS) * np.where(offset < 0, 1 - skew, 1 + skew)
     inside = np.clip(np.abs(offset) / foot, 0, 1)
-    return depth * 0.5 * (1 + np.cos(np.pi * inside))
+    return depth * 0.5 * (1 + np.cos(np.pi * inside**_BLUNTNESS))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from meddet.phantom.canal import Canal, CanalSize, build_canal, draw_canal
-from meddet.phantom.pathology import Protrusions, contour, draw_protrusions, slice_depth
+from meddet.phantom.pathology import Protrusions, contour, draw_protrusions, half_width, slice_depth
 from meddet.phantom.presets import LEVELS, PROTRUSION_MM, Preset, stream
 from meddet.phantom.spine import Body, Spine, draw_body, draw_spine
 
@@ -133,7 +133,7 @@ def disc_outline(spine: Spine, disc: int, *, grow_mm: float = 0.0) -> Float[ndar
 
 def cap_outline(spine: Spine, pathology: Protrusions, disc: int, depth: float) -> Float[ndarray, "n 2"]:
     """Give the outline of what stands out behind a labelled disc, with the head of an extrusion."""
-    half = float(pathology.width[disc]) * spine.posterior_height(disc) / 2
+    half = half_width(pathology, disc, spine.posterior_height(disc), depth)
     span = 3 * half + abs(float(pathology.migration[disc])) + 2
     along = np.linspace(-span, span, 61)
     bump = contour(along, depth=depth, half=half, skew=float(pathology.skew[disc]))
