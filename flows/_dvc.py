@@ -24,7 +24,7 @@ _BUSY_TRIES = 20
 _BUSY_WAIT_S = 3.0
 _CHATTER = re.compile(
     r"\s*$|> |Running stage|Generating lock file|Updating lock file|To track the changes|To enable auto|Use `dvc push`"
-    r"|\t(git add|dvc config)"
+    r"|\t(git add|dvc config)|Stage '.*' didn't change, skipping|Data and pipelines are up to date"
 )
 _EXITED = re.compile(r"exited with (-?\d+)")
 

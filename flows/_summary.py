@@ -77,18 +77,21 @@ class Results:
 def read_results(project: Path) -> Results:
     """Collect the table from reports/evaluate.json and reports/benchmark.json; what isn't there stays open."""
     evaluate, benchmark = (_report(project / "reports" / f"{name}.json") for name in ("evaluate", "benchmark"))
-    quality = {name: part for name, part in evaluate.items() if isinstance(part, dict) and "class_agnostic" in part}
+    quality = {name: part for name, part in evaluate.items() if isinstance(_at(part, ("class_agnostic",)), dict)}
     costs = _at(benchmark, ("models",)) or {}
     against = _at(benchmark, ("student_against_smallest_teacher",)) or {}
     teacher_ms = _at(costs.get(against.get("teacher")), COST[-1].path)
     models = {}
-    for name in [*sorted({"student", "baseline"} & {*quality, *costs}, reverse=True), *quality, *costs]:
+    teachers = {*quality, *costs} - {"student", "baseline"}
+    by_size = sorted(teachers, key=lambda name: (_at(costs.get(name), COST[0].path) or 0, name))
+    for name in ["student", "baseline", *by_size]:
         cost = costs.get("student" if name == "baseline" else name)
         values = {column.title: _at(quality.get(name), column.path) for column in QUALITY}
         values |= {column.title: _at(cost, column.path) for column in COST}
         if teacher_ms and values[COST[-1].title]:
             values[SPEED.title] = teacher_ms / values[COST[-1].title]
-        models[name] = {title: value for title, value in values.items() if value is not None}
+        if known := {title: value for title, value in values.items() if value is not None}:
+            models[name] = known
     return Results(models, (*evaluate.get("remarks", ()), *_comparison(against, _at(benchmark, ("paper",)) or {})))
 
 

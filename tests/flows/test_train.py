@@ -71,7 +71,8 @@ def test_a_wrong_parameter_ends_before_anything_starts(project: Path) -> None:
 def test_the_report_shows_what_the_stages_measured(tmp_path: Path) -> None:
     quality = {"ap50_coco": 0.5, "class_agnostic": {"ap50_coco": 0.91, "recall50": 0.95}, "discs": {"auc": 0.7}}
     undefined = {**quality, "discs": {"auc": "undefined (n=0)", "auc_level_prior": 0.6}}
-    evaluate = {"resnet50": quality, "baseline": undefined, "student": quality, "remarks": ["weak"], "notes": {}}
+    evaluate: dict[str, object] = {"resnet50": quality, "baseline": undefined, "student": quality, "remarks": ["weak"]}
+    evaluate["notes"] = {"class_agnostic": "labels dropped"}
     write_json(tmp_path / "reports" / "evaluate.json", evaluate)
     models = {
         name: {"parameters": number, "gmac_512": 1.5, "latency": {"onnxruntime": {"p50_ms": ms}}}
