@@ -68,8 +68,10 @@ Data set md5 `{data_md5}`. Images and patients per part; no patient is in two.
 Generalized focal loss detector on MobileNetV2 with nmODE^2 in the head: {cost.parameters:,} parameters,
 {cost.gmac:.2f} GMAC at {input_size[0]} x {input_size[1]} pixels. A small second network finds the column first; the
 detector looks at that region.
-Trained with the method `{method}` from the teachers {", ".join(teachers)}, all from scratch on the data above
-({schedule}). Sources: SHA-256 `{code}`.
+Trained with the method `{method}` from the teachers {", ".join(teachers)}, all from scratch on the data above.
+
+- The student's schedule: {schedule}
+- Sources: SHA-256 `{code}`
 
 ## Operating point
 

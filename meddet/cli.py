@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _phantom(options: argparse.Namespace) -> int:
-    from meddet.phantom.writer import PRESETS, write_dataset
+    from meddet.phantom.presets import PRESETS
+    from meddet.phantom.writer import write_dataset
 
     write_dataset(PRESETS[options.preset], options.out)
     print(f"{options.out}: synthetic images of the {options.preset} preset; scores on them are not clinical scores")

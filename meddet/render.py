@@ -40,11 +40,11 @@ def overlay_png(
     """Draw the whole image with the region that was looked at, and beside it the region enlarged, with the boxes."""
     height, width = pixels.shape
     panel_height = 7.0
-    widths = [panel_height * width / height, panel_height * region.width / region.height]
+    widths = [panel_height * min(width / height, 1.0), panel_height * region.width / region.height]
     figure = Figure(figsize=(sum(widths) + 0.5, panel_height + 1.0), dpi=_DPI, facecolor=PAPER)
     whole, near = figure.subplots(1, 2, width_ratios=widths)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.09, top=0.93, wspace=0.02)
-    _show(whole, pixels)
+    _show(whole, pixels, white=_white(pixels, region))
     whole.add_patch(_rectangle(region.x1, region.y1, region.x2, region.y2, colour=FAINT, style=":", width=1.2))
     _zoom(near, pixels, region)
     _draw_detections(near, detections)
@@ -64,10 +64,19 @@ def gallery_png(rows: Sequence[tuple[str, Sequence[Panel]]], *, title: str) -> b
         title: over all.
     """
     columns = max((len(panels) for _, panels in rows), default=0) or 1
-    figure = Figure(figsize=(4.6 * columns, 3.7 * max(len(rows), 1) + 1.0), dpi=_DPI, facecolor=PAPER)
-    top, bottom = 1 - 0.55 / figure.get_figheight(), 0.45 / figure.get_figheight()
+    shapes = [panel.region.height / panel.region.width for _, panels in rows for panel in panels]
+    width, height, head = 2.2, 2.2 * max(shapes, default=1.0), 0.35
+    figure = Figure(figsize=(2 * columns * width, max(len(rows), 1) * (height + head) + 1.1), dpi=_DPI, facecolor=PAPER)
+    inch = 1 / figure.get_figheight()
     grid = figure.add_gridspec(
-        max(len(rows), 1), 2 * columns, left=0.005, right=0.995, top=top - 0.03, bottom=bottom, wspace=0.03, hspace=0.2
+        max(len(rows), 1),
+        2 * columns,
+        left=0.005,
+        right=0.995,
+        top=1 - (0.7 + head) * inch,
+        bottom=0.4 * inch,
+        wspace=0.03,
+        hspace=head / height,
     )
     for row, (heading, panels) in enumerate(rows):
         for column, panel in enumerate(panels):
@@ -80,7 +89,7 @@ def gallery_png(rows: Sequence[tuple[str, Sequence[Panel]]], *, title: str) -> b
             _draw_detections(called, panel.called, fontsize=6.5)
             annotated.set_title(f"{heading} {column + 1}: annotated", color=INK, fontsize=8, loc="left", pad=3)
             called.set_title(panel.caption, color=FAINT, fontsize=8, loc="left", pad=3)
-    figure.suptitle(title, color=INK, fontsize=11, x=0.005, y=1 - 0.12 / figure.get_figheight(), ha="left", va="top")
+    figure.suptitle(title, color=INK, fontsize=11, x=0.005, y=1 - 0.12 * inch, ha="left", va="top")
     _class_legend(figure)
     return png(figure)
 
@@ -92,18 +101,26 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _show(axes: Axes, pixels: Float[np.ndarray, "h w"]) -> None:
-    """Show an image in continuous coordinates: pixel (0, 0) covers 0..1, as boxes do."""
+def _show(axes: Axes, pixels: Float[np.ndarray, "h w"], *, white: float) -> None:
+    """Show an image in continuous coordinates: pixel (0, 0) covers 0..1, as boxes do. `white` and above are white."""
     height, width = pixels.shape
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=(0, width, height, 0), interpolation="bilinear")
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=white, extent=(0, width, height, 0), interpolation="bilinear")
     axes.set_axis_off()
 
 
 def _zoom(axes: Axes, pixels: Float[np.ndarray, "h w"], region: Region) -> None:
-    _show(axes, pixels)
+    _show(axes, pixels, white=_white(pixels, region))
     axes.set_xlim(region.x1, region.x2)
     axes.set_ylim(region.y2, region.y1)
     axes.add_patch(_rectangle(region.x1, region.y1, region.x2, region.y2, colour="black", style="-", fill=True))
+
+
+def _white(pixels: Float[np.ndarray, "h w"], region: Region) -> float:
+    """Choose what is shown as white, so that the region is neither dark nor flat: its 99th percentile."""
+    rows = slice(max(int(region.y1), 0), max(int(region.y2), 1))
+    columns = slice(max(int(region.x1), 0), max(int(region.x2), 1))
+    shown = pixels[rows, columns]
+    return max(float(np.percentile(shown, 99)), 0.05) if shown.size else 1.0
 
 
 def _draw_detections(axes: Axes, detections: Detections, *, fontsize: float = 8.5) -> None:

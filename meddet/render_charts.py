@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from meddet.evaluate.pr import Curve, voc_area
 from meddet.render import png
 
-_INK, _FAINT, _GRID = "#1d2733", "#66717d", "#dfe4ea"
+_INK, _FAINT, _GRID, _NEUTRAL = "#1d2733", "#66717d", "#dfe4ea", "#a7b2bf"
 _COLOURS = ("#c2410c", "#0e7490", "#475569", "#7c3aed", "#15803d", "#b45309")
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 _DPI = 120
@@ -52,7 +52,9 @@ def pr_png(curves: Mapping[str, Mapping[str, Curve]], *, title: str) -> bytes:
         _clean(axes)
         axes.set_title(heading, color=_INK, fontsize=10, loc="left")
         axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall")
-        axes.legend(title="AP50 (VOC area)", fontsize=8, title_fontsize=8, loc="lower left", frameon=False)
+        axes.legend(
+            title="AP50 (VOC area)", fontsize=8, title_fontsize=8, loc="lower left", edgecolor="none", framealpha=0.8
+        )
     panels[0].set_ylabel("precision")
     figure.suptitle(title, color=_INK, fontsize=10, x=0.01, ha="left")
     figure.tight_layout()
@@ -61,7 +63,7 @@ def pr_png(curves: Mapping[str, Mapping[str, Curve]], *, title: str) -> bytes:
 
 def benchmark_png(contenders: Sequence[Contender], *, title: str, notes: str) -> bytes:
     """Draw latency by engine, parameters and operations of each network, the networks from top to bottom."""
-    figure = Figure(figsize=(11, 1.0 * len(contenders) + 2.0), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(11, 0.9 * len(contenders) + 2.1), dpi=_DPI, facecolor="white")
     time, parameters, operations = figure.subplots(1, 3, width_ratios=[2.4, 1, 1], sharey=True)
     engines = [latency.engine for latency in contenders[0].latencies]
     thickness = 0.8 / len(engines)
@@ -69,12 +71,12 @@ def benchmark_png(contenders: Sequence[Contender], *, title: str, notes: str) ->
         for index, latency in enumerate(contender.latencies):
             y = row + (index - (len(engines) - 1) / 2) * thickness
             label = latency.engine if row == 0 else None
-            time.barh(y, latency.p50_ms, thickness * 0.9, color=_COLOURS[index + 1], label=label)
+            time.barh(y, latency.p50_ms, thickness * 0.9, color=_COLOURS[index], label=label)
             time.plot([latency.p50_ms, latency.p95_ms], [y, y], color=_INK, linewidth=1)
             _value(time, latency.p95_ms, y, f"{latency.p50_ms:.1f} ms")
-        parameters.barh(row, contender.parameters / 1e6, 0.55, color=_COLOURS[2])
+        parameters.barh(row, contender.parameters / 1e6, 0.55, color=_NEUTRAL)
         _value(parameters, contender.parameters / 1e6, float(row), f"{contender.parameters / 1e6:.1f} M")
-        operations.barh(row, contender.gmac, 0.55, color=_COLOURS[2])
+        operations.barh(row, contender.gmac, 0.55, color=_NEUTRAL)
         _value(operations, contender.gmac, float(row), f"{contender.gmac:.2f}")
     time.set_yticks(range(len(contenders)), [contender.name for contender in contenders], fontsize=9)
     time.invert_yaxis()
@@ -88,7 +90,7 @@ def benchmark_png(contenders: Sequence[Contender], *, title: str, notes: str) ->
     figure.legend(*time.get_legend_handles_labels(), loc="upper right", ncols=len(engines), fontsize=9, frameon=False)
     figure.suptitle(title, color=_INK, fontsize=10, x=0.01, ha="left")
     figure.text(0.01, 0.02, notes, color=_FAINT, fontsize=7.5)
-    figure.tight_layout(rect=(0, 0.06, 1, 0.98))
+    figure.tight_layout(rect=(0, 0.45 / figure.get_figheight(), 1, 0.98))
     return png(figure)
 
 

@@ -26,6 +26,8 @@ class Discs:
     protruded: Bool[np.ndarray, " N"]
     located: Bool[np.ndarray, " N"]
     """Whether a detection of any class overlaps the disc with IoU >= .5."""
+    score: Float[np.ndarray, " N"]
+    """Score of the best protrusion detection there, 0 if there is none."""
     probability: Float[np.ndarray, " N"]
     """Share of the protrusion score in the scores of both classes at this disc; NaN where not located."""
 
@@ -70,20 +72,21 @@ def match_discs(
         patient=np.repeat(np.asarray(patients, dtype=str), sizes),
         level=np.asarray([level for image in levels for level in image], dtype=str),
         protruded=np.concatenate([np.empty(0, dtype=bool), *(t.labels.numpy() == PROTRUSION for t in targets)]),
-        located=np.concatenate([np.empty(0, dtype=bool), *(located for located, _ in rows)]),
-        probability=np.concatenate([np.empty(0), *(probability for _, probability in rows)]),
+        located=np.concatenate([np.empty(0, dtype=bool), *(located for located, _, _ in rows)]),
+        score=np.concatenate([np.empty(0), *(score for _, score, _ in rows)]),
+        probability=np.concatenate([np.empty(0), *(probability for _, _, probability in rows)]),
     )
 
 
-def _of_image(detections: Detections, target: Target, *, least_score: float) -> tuple[np.ndarray, np.ndarray]:
+def _of_image(detections: Detections, target: Target, *, least_score: float) -> tuple[np.ndarray, ...]:
     there = iou_matrix(detections, target) >= _LEAST_IOU
     scores = np.where(there, detections.scores.double().numpy()[:, None], 0)
     is_protrusion = detections.labels.numpy() == PROTRUSION
     floor = least_score / 2
-    protrusion = scores[is_protrusion].max(axis=0, initial=floor)
-    other = scores[~is_protrusion].max(axis=0, initial=floor)
+    score = scores[is_protrusion].max(axis=0, initial=0.0)
+    protrusion, other = np.maximum(score, floor), scores[~is_protrusion].max(axis=0, initial=floor)
     located = np.asarray(there.any(axis=0))
-    return located, np.where(located, protrusion / (protrusion + other), np.nan)
+    return located, score, np.where(located, protrusion / (protrusion + other), np.nan)
 
 
 def auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> float:
@@ -99,18 +102,22 @@ def auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> fl
     return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 
-def disc_numbers(discs: Discs, *, rates: dict[str, float], resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+def disc_numbers(
+    discs: Discs, *, rates: dict[str, float], threshold: float, resamples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
     """Compute how many discs are found, and how well the found ones are told apart.
 
     - `located`: share of annotated discs with a detection of any class at IoU >= .5.
     - `auc`: of the protrusion share, over located discs; `auc_level_prior`: of each disc's level alone (its rate in the
       training part), over the same discs; `auc_gain`: their difference.
-    - `balanced_accuracy`: mean of sensitivity and specificity when the class with the higher score is called.
+    - `sensitivity`, `specificity` and their mean `balanced_accuracy`: of located discs, where a disc is called a
+      protrusion if its protrusion score exceeds the operating point.
     - `..._ci95`: 2.5th and 97.5th percentile over resamples of the patients, all their images together.
 
     Args:
         discs: of the test images.
         rates: by level, from the training part (`level_rates`).
+        threshold: operating point of the protrusion score, chosen on validation.
         resamples: of the patients.
         seed: of the resampling.
     """
@@ -122,8 +129,9 @@ def disc_numbers(discs: Discs, *, rates: dict[str, float], resamples: int = 2000
     located_draws = ratio(draws @ np.bincount(patient[found], minlength=draws.shape[1]), draws @ np.bincount(patient))
     model_draws = resampled_auc(share, truth, patient[found], draws)
     prior_draws = resampled_auc(prior, truth, patient[found], draws)
-    sensitivity = (share[truth] > 0.5).mean() if truth.any() else np.nan
-    specificity = (share[~truth] <= 0.5).mean() if (~truth).any() else np.nan
+    called = discs.score[found] > threshold
+    sensitivity = called[truth].mean() if truth.any() else np.nan
+    specificity = (~called[~truth]).mean() if (~truth).any() else np.nan
     model, by_level = auc(share, truth), auc(prior, truth)
     return {
         "n": len(discs.located),

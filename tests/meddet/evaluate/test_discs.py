@@ -16,6 +16,7 @@ def discs(protruded: list[bool], probability: list[float], patient: list[str] | 
         level=np.array(["C5/6"] * len(protruded), dtype=str),
         protruded=np.array(protruded, dtype=bool),
         located=~np.isnan(np.array(probability, dtype=float)),
+        score=np.nan_to_num(np.array(probability, dtype=float)),
         probability=np.array(probability, dtype=float),
     )
 
@@ -35,14 +36,14 @@ def test_auc_of_hand_counted_pairs(scores: list[float], positive: list[bool], ex
 
 def test_auc_of_one_class_is_undefined() -> None:
     assert np.isnan(auc(np.array([0.1, 0.2]), np.array([True, True])))
-    got = disc_numbers(discs([True, True], [0.2, 0.3]), rates={"": 0.3}, resamples=50)
+    got = disc_numbers(discs([True, True], [0.2, 0.3]), rates={"": 0.3}, threshold=0.5, resamples=50)
     assert got["auc"] == got["auc_level_prior"] == got["balanced_accuracy"] == UNDEFINED
     assert got["auc_ci95"] == [UNDEFINED, UNDEFINED]
     assert got["sensitivity"] == 0
 
 
 def test_no_disc_at_all_is_undefined() -> None:
-    got = disc_numbers(discs([], []), rates=level_rates([], []), resamples=50)
+    got = disc_numbers(discs([], []), rates=level_rates([], []), threshold=0.5, resamples=50)
     assert got["n"] == 0
     assert got["located"] == got["auc"] == UNDEFINED
 
@@ -61,6 +62,7 @@ def test_match_takes_the_best_of_each_class_at_the_disc() -> None:
         least_score=0.05,
     )
     assert got.located.tolist() == [True, True, False]
+    assert got.score.tolist() == pytest.approx([0.6, 0.0, 0.0])
     assert got.probability[0] == pytest.approx(0.75)
     assert got.probability[1] == pytest.approx(0.025 / 0.325)
     assert np.isnan(got.probability[2])
@@ -68,7 +70,9 @@ def test_match_takes_the_best_of_each_class_at_the_disc() -> None:
 
 
 def test_numbers_of_a_hand_made_set() -> None:
-    got = disc_numbers(discs([True, True, False, False, True], [0.9, 0.4, 0.3, 0.6, np.nan]), rates={"": 0.3})
+    got = disc_numbers(
+        discs([True, True, False, False, True], [0.9, 0.4, 0.3, 0.6, np.nan]), rates={"": 0.3}, threshold=0.5
+    )
     assert (got["n"], got["n_located"], got["n_located_protrusion"]) == (5, 4, 2)
     assert got["located"] == pytest.approx(0.8)
     assert got["auc"] == pytest.approx(0.75)
@@ -90,7 +94,7 @@ def test_resampled_auc_equals_the_auc_of_the_repeated_rows() -> None:
 
 
 def test_the_interval_of_one_patient_is_its_value() -> None:
-    got = disc_numbers(discs([True, False], [0.9, 0.1], ["a", "a"]), rates={"": 0.3}, resamples=50)
+    got = disc_numbers(discs([True, False], [0.9, 0.1], ["a", "a"]), rates={"": 0.3}, threshold=0.5, resamples=50)
     assert got["auc_ci95"] == [1.0, 1.0]
 
 

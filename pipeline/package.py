@@ -1,0 +1,83 @@
+"""Make the bundle: choose the operating point on validation, export, compare the engines, write it whole."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from meddet.config import Params
+from pipeline._stage import ARTIFACTS, REPORTS, run
+
+PARITY_IMAGES = 8
+
+
+def main(params: Params) -> None:
+    """Write artifacts/bundle and reports/package.json."""
+    import meddet
+    from meddet import bundle
+    from meddet.card import model_card
+    from meddet.cost import cost
+    from meddet.data.coco import load_part, read_coco
+    from meddet.evaluate.operating import choose_operating_points
+    from meddet.files import read_json, write_json
+    from meddet.inference import detect_all
+    from meddet.models.detector import load_detector
+    from meddet.models.locator import load_locator
+    from pipeline import _training as shared
+
+    detector, size = load_detector(ARTIFACTS / "distill")
+    locator, settings = load_locator(ARTIFACTS / "locate")
+    images = shared.load_part_images("validation")
+    limits = params.detect.model_dump()
+    detections = detect_all(detector, images, size=size, **limits)
+    targets = [sample.target for sample in images.samples]
+    operating = choose_operating_points(detections, targets, least_score=params.detect.score_threshold)
+    config = bundle.Config(
+        arguments=read_json(ARTIFACTS / "distill" / "model.json")["arguments"],
+        input_size=size,
+        locator=settings,
+        percentiles=params.ingest.percentiles,
+        max_pixels=params.ingest.max_pixels,
+        operating_point={name: point.threshold for name, point in operating.items()},
+        **limits,
+    )
+    data_md5 = read_coco(shared.COCO).data_md5
+    code = bundle.code_fingerprint(Path(meddet.__file__).parent, Path(__file__).parent)
+    parts = {part: load_part(shared.COCO, shared.SPLIT, part) for part in ("train", "validation", "test")}
+    card = model_card(
+        data_md5=data_md5,
+        code=code,
+        input_size=size,
+        cost=cost(detector, size),
+        teachers=params.teachers,
+        method=params.distill.method.name,
+        training=params.distill.schedule.model_dump(),
+        images={part: len(samples) for part, samples in parts.items()},
+        patients={part: len({sample.patient_id for sample in samples}) for part, samples in parts.items()},
+        operating=operating,
+    )
+    chosen = range(min(PARITY_IMAGES, len(images)))
+    tolerance = bundle.Tolerance(box_px=params.package.box_tolerance_px, score=params.package.score_tolerance)
+    parity = bundle.write_bundle(
+        ARTIFACTS / "bundle",
+        detector=detector,
+        locator=locator,
+        config=config,
+        card=card,
+        data_md5=data_md5,
+        code=code,
+        images=[images.pixels(index) for index in chosen],
+        regions=[images.regions[index] for index in chosen],
+        tolerance=tolerance,
+    )
+    report = {
+        "operating_point": {name: asdict(point) for name, point in operating.items()},
+        "operating_point_rule": "greatest F1 at IoU 0.5 on the validation part, class by class",
+        "onnx_against_torch": {"images": parity.images, "largest_box_px": parity.box_px, "largest_score": parity.score},
+        "bytes": {name: (ARTIFACTS / "bundle" / name).stat().st_size for name in bundle.FILES},
+        "data_md5": data_md5,
+        "code_sha256": code,
+    }
+    write_json(REPORTS / "package.json", report)
+
+
+if __name__ == "__main__":
+    run(main)

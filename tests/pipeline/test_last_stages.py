@@ -1,0 +1,189 @@
+"""package, evaluate and benchmark on the outputs of a training that never happened: small random networks."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from meddet.bundle import load_bundle
+from meddet.config import Params, load_params
+from meddet.data.images import write_canonical
+from meddet.data.transforms import prepare
+from meddet.evaluate.coco import detection_numbers
+from meddet.evaluate.matching import above, of_label, without_class
+from meddet.files import write_json
+from meddet.inference import in_image
+from meddet.models.detector import Detector, build_detector, save_detector
+from meddet.models.locator import Locator, LocatorSettings, locate, save_locator
+from meddet.postprocess import detect
+from meddet.structures import CLASSES, LEVELS, Detections, Region, Target
+from pipeline import benchmark, evaluate, package
+
+ROOT = Path(__file__).parents[2]
+SIZE = (160, 136)
+SETTINGS = LocatorSettings(size=32, width=4, margin=1.4, aspect=SIZE[1] / SIZE[0])
+PARTS = {"train": ["a"], "validation": ["b"], "test": ["c", "d"]}
+
+
+def small_params() -> dict:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["teachers"] = ["resnet50"]
+    params["view"] |= {"height": SIZE[0], "width": SIZE[1]}
+    params["model"]["channels"] = 32
+    params["evaluate"]["gallery_images"] = 2
+    params["benchmark"] |= {"warmup": 1, "repetitions": 2, "threads": 1}
+    return params
+
+
+def detector(backbone: str, seed: int, folder: Path) -> Detector:
+    torch.manual_seed(seed)
+    arguments = {"backbone": backbone, "channels": 32, "num_classes": 2, "ode": "nmode2", "solver": "fast"}
+    arguments |= {"ode_steps": 4}
+    model = build_detector(**arguments).eval()
+    model.head.set_initial_size(24.0, 12.0)
+    torch.nn.init.normal_(model.head.cls.weight, std=0.3)
+    save_detector(folder, model, arguments=arguments, input_size=SIZE)
+    return model
+
+
+def dataset(folder: Path, student: Detector) -> None:
+    """Random images on which the discs are where the untrained student happens to see some."""
+    random = np.random.default_rng(0)
+    images, annotations, regions = [], [], {}
+    locator = Locator(SETTINGS.width).eval()
+    save_locator(folder / "locate", locator, SETTINGS)
+    for image_id, patient in enumerate(["a", "a", "b", "b", "c", "c", "d"], start=1):
+        pixels = random.random((120, 100), dtype=np.float32)
+        write_canonical(folder / "images" / f"{image_id:06d}.png", pixels)
+        size = {"width": 100, "height": 120, "spacing_mm": None}
+        images.append({"id": image_id, "file_name": f"{image_id:06d}.png", "patient_id": patient, **size})
+        tensor = torch.from_numpy(pixels)[None]
+        region = locate(locator, tensor, SETTINGS)
+        regions[str(image_id)] = [region.x1, region.y1, region.x2, region.y2]
+        for level, (box, label) in zip(LEVELS, seen(student, tensor, region), strict=True):
+            x1, y1, x2, y2 = box
+            shape = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": 1, "iscrowd": 0, "level": level}
+            number = len(annotations) + 1
+            annotations.append({"id": number, "image_id": image_id, "category_id": 1 + label, **shape})
+    categories = [{"id": 1, "name": CLASSES[0]}, {"id": 2, "name": CLASSES[1]}]
+    content = {"images": images, "annotations": annotations, "categories": categories, "info": {"data_md5": "0.dir"}}
+    write_json(folder / "coco.json", content)
+    write_json(folder / "regions.json", regions)
+    write_json(folder / "split.json", PARTS)
+
+
+def seen(student: Detector, pixels: torch.Tensor, region: Region) -> list[tuple[list[float], int]]:
+    """Six of the student's boxes, from the top; every third is a protrusion."""
+    with torch.inference_mode():
+        (found,) = detect(student(prepare(pixels, region, SIZE)[None]), input_size=SIZE)
+    merged = without_class(found, nms_iou=0.1)
+    boxes = in_image(merged, region, SIZE, image_size=(120, 100)).boxes[:12:2]
+    boxes = boxes[boxes[:, 1].argsort()]
+    return [(box, int(row % 3 > 0)) for row, box in enumerate(boxes.tolist())]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which package, evaluate and benchmark have run."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "params.yaml").write_text(yaml.safe_dump(small_params()))
+    artifacts = root / "artifacts"
+    dataset(artifacts, detector("mobilenet_v2", 1, artifacts / "distill"))
+    detector("mobilenet_v2", 2, artifacts / "baseline")
+    detector("resnet50", 3, artifacts / "pretrain" / "resnet50")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        params = load_params(Path("params.yaml"))
+        for stage in (package, evaluate, benchmark):
+            stage.main(params)
+    return root
+
+
+def read(project: Path, name: str) -> dict:
+    return json.loads((project / name).read_text())
+
+
+def test_package_writes_a_bundle_whose_thresholds_it_reports(project: Path) -> None:
+    report = read(project, "reports/package.json")
+    thresholds = {name: point["threshold"] for name, point in report["operating_point"].items()}
+    assert load_bundle(project / "artifacts/bundle").operating_point == thresholds
+    assert report["onnx_against_torch"]["images"] == 2
+    assert report["data_md5"] == "0.dir"
+    card = (project / "artifacts/bundle/card.md").read_text()
+    assert "must not be used for diagnosis" in card
+    assert "| test | 2 | 3 |" in card
+
+
+def test_evaluate_counts_what_its_numbers_rest_on(project: Path) -> None:
+    report = read(project, "reports/evaluate.json")
+    assert report["test"] == {"patients": 2, "images": 3, "discs": 18, "protrusions": 6}
+    assert {"student", "baseline", "resnet50"} <= set(report)
+    assert report["student"]["discs"]["n"] == 18
+    assert report["student"]["class_agnostic"]["recall50"] > 0.5
+    for name in ("pr.png", "gallery.png"):
+        assert (project / "reports/evaluate" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_listed_detections_give_the_reported_numbers(project: Path) -> None:
+    listing = read(project, "artifacts/evaluate/detections.json")
+    report = read(project, "reports/evaluate.json")
+
+    def tensors(rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
+        boxes = torch.tensor([row["box_xyxy_px"] for row in rows], dtype=torch.float32).reshape(-1, 4)
+        return boxes, torch.tensor([CLASSES.index(row["label"]) for row in rows], dtype=torch.int64)
+
+    targets = [Target(*tensors(image["discs"])) for image in listing["ground_truth"]]
+    for name, images in listing["models"].items():
+        assert [image["image_id"] for image in images] == [5, 6, 7]
+        detections = []
+        for image in images:
+            boxes, labels = tensors(image["detections"])
+            scores = torch.tensor([row["score"] for row in image["detections"]], dtype=torch.float32)
+            detections.append(Detections(boxes, scores, labels))
+        again = detection_numbers(detections, targets, classes=CLASSES, score_threshold=0.05, nms_iou=0.6)
+        for key in ("ap50_coco", "ap50_voc", "recall50"):
+            assert again[key] == pytest.approx(report[name][key], abs=0.02)
+
+
+def test_the_student_is_scored_at_the_bundles_thresholds(project: Path) -> None:
+    listing, report = read(project, "artifacts/evaluate/detections.json"), read(project, "reports/evaluate.json")
+    thresholds = load_bundle(project / "artifacts/bundle").operating_point
+    for name in CLASSES:
+        point = report["student"]["at_operating_point"][name]
+        assert point["threshold"] == pytest.approx(thresholds[name], abs=1e-6)
+        rows = [row for image in listing["models"]["student"] for row in image["detections"] if row["label"] == name]
+        assert point["precision"] == "undefined (n=0)" or any(row["score"] > thresholds[name] for row in rows)
+
+
+def test_benchmark_measures_everyone_in_both_engines(project: Path) -> None:
+    report = read(project, "reports/benchmark.json")
+    assert set(report["models"]) == {"student", "resnet50"}
+    for model in [*report["models"].values(), report["locator"]]:
+        for engine in benchmark.ENGINES:
+            timing = model["latency"][engine]
+            assert 0 < timing["p50_ms"] <= timing["p95_ms"]
+            assert timing["per_second"] > 0
+    against = report["student_against_smallest_teacher"]
+    assert against["teacher"] == "resnet50"
+    student, teacher = report["models"]["student"]["parameters"], report["models"]["resnet50"]["parameters"]
+    assert against["parameters_saved_percent"] == pytest.approx(100 * (1 - student / teacher), abs=0.001)
+    assert report["paper"]["speedup"] == 5.08
+
+
+def test_a_changed_bundle_ends_evaluate_with_its_name(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "artifacts", tmp_path / "artifacts")
+    (tmp_path / "artifacts/bundle/detector.onnx").write_bytes(b"x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=r"detector.onnx: expected the SHA-256"):
+            evaluate.main(Params.model_validate(small_params()))
+
+
+def test_of_label_and_above_keep_order() -> None:
+    each = Detections(torch.zeros(3, 4), torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0, 1, 0]))
+    assert of_label(each, 0).scores.tolist() == pytest.approx([0.9, 0.2])
+    assert above(each, 0.5).labels.tolist() == [0]
