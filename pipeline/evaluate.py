@@ -235,7 +235,8 @@ def gallery_picture(student: Result, test: "ImageSet", params: Params) -> bytes:
         return Panel(pixels, test.regions[index], test.samples[index].target, called[index], caption)
 
     title = (
-        "Student on test images, at the thresholds chosen on validation. Error: a box not found, or a call too many."
+        "Student on test images, at the thresholds chosen on validation. Research use only; phantom scores are not "
+        "clinical.\nAn error is an annotated box that was not found, or a call too many."
     )
     rows = [("best", [panel(index) for index in best]), ("worst", [panel(index) for index in worst])]
     return gallery_png(rows, title=title)
