@@ -5,6 +5,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -89,8 +90,11 @@ def _rendered(preset: Preset, folder: Path, workers: int) -> Iterator[list[Writt
     if workers == 1:
         yield from map(work, numbers)
         return
-    with get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(work, numbers)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(work, numbers)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _annotations(preset: Preset, written: list[Written]) -> dict[str, Any]:
@@ -128,6 +132,7 @@ def write_dataset(preset: Preset, out: Path, *, workers: int | None = None) -> N
 
     Errors:
         ValueError: if `out` exists and is not an empty folder.
+        BrokenProcessPool: if a worker is killed, e.g. for memory; nothing is left behind then.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: expected no folder or an empty one for the phantom, got one that holds files")

@@ -31,6 +31,17 @@ if __name__ == "__main__":
     print(features["X86_V3"] or features["X86_V4"])
 """
 
+_DEATH = """
+import os, sys
+from pathlib import Path
+from meddet.phantom import writer
+from meddet.phantom.presets import PRESETS
+if __name__ == "__main__":
+    writer.write_dataset(PRESETS["tiny"], Path(sys.argv[1]), workers=2)
+else:
+    os._exit(9)
+"""
+
 
 def digest(folder: Path) -> str:
     total = hashlib.md5()
@@ -145,3 +156,14 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_dataset(replace(TINY, dicom_share=0.0), tmp_path / "data", workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_worker_ends_the_run(tmp_path):
+    script = tmp_path / "die.py"
+    script.write_text(_DEATH)
+    command = [sys.executable, str(script), str(tmp_path / "data")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "BrokenProcessPool" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["die.py"]
