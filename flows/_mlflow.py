@@ -143,10 +143,12 @@ def register(
         ValueError: the version doesn't load or predicts something else; the alias stays where it was.
     """
     expected = _predictions(bundle, images)
-    digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    manifest = (bundle / "manifest.json").read_bytes()
+    digest = hashlib.sha256(manifest).hexdigest()
+    made = {BUNDLE_TAG: digest, "code.sha256": str(json.loads(manifest).get("code_sha256"))}
     version = _registered(client, digest)
     if version is None or not _agrees(version, images, expected):
-        version = _new_version(bundle, run_id=run_id, code=code, tags={**tags, BUNDLE_TAG: digest})
+        version = _new_version(bundle, run_id=run_id, code=code, tags={**tags, **made})
         if not _agrees(version, images, expected):
             client.set_model_version_tag(MODEL, version.version, "load_back", "failed")
             raise ValueError(

@@ -146,6 +146,7 @@ def test_a_bundle_is_registered_once_compared_and_answers_requests(
     assert str(challenger.version) == version
     assert challenger.tags["load_back"] == "equal"
     assert challenger.tags["data.md5"] == "d41d8.dir"
+    assert challenger.tags["code.sha256"] == "abc"
     assert register(client, runs, made, picture) == version
     assert len(client.search_model_versions("name = 'meddet'")) == 1
 
