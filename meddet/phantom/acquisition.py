@@ -56,7 +56,7 @@ def _ghost(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarra
 
 
 def _motion(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarray:
-    """Shift the object along the phase axis between segments of k-space, by whole multiples of a matrix pixel."""
+    """Shift the object along the phase axis from one segment of k-space to the next, in matrix pixels."""
     lines = np.arange(len(spectrum)) - len(spectrum) // 2
     segments = int(rng.integers(2, 6))
     shift = rng.normal(0, (0.6, 1.5, 3.0)[severity - 1], segments)[np.arange(len(lines)) * segments // len(lines)]
