@@ -178,6 +178,8 @@ class Distill(Section):
     """Optimisation of the student."""
     method: Method
     """What is learnt from the teachers."""
+    inherit: Literal["nothing", "anchor"]
+    """What the student's neck and head start from: fresh weights, or those of the method's anchor teacher."""
 
 
 class Detect(Section):

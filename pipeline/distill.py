@@ -16,6 +16,7 @@ def main(params: Params) -> None:
     """Write artifacts/distill and reports/distill/."""
     import torch
 
+    from meddet.distill.inherit import inherit
     from meddet.models.detector import load_detector, save_detector
     from meddet.train import fit_student
     from pipeline import _training as shared
@@ -28,6 +29,8 @@ def main(params: Params) -> None:
     batches = shared.training_batches(params, schedule)
     student, arguments = shared.new_detector("mobilenet_v2", params, batches.images)
     distiller = build_distiller(settings.method, params, teachers)
+    if settings.inherit == "anchor":
+        inherit(student, teachers[params.teachers.index(settings.method.anchor)])
     identity = {"arguments": arguments, "distill": settings, "view": params.view, "augment": params.augment}
     files = [shared.COCO, shared.SPLIT, shared.REGIONS, *(folder / "model.safetensors" for folder in folders)]
     with shared.training("distill", steps=schedule.steps, identity=identity, files=files) as session:

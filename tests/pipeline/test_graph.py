@@ -56,9 +56,9 @@ def test_every_model_is_evaluated_and_measured(project: Path) -> None:
     evaluated = json.loads((project / "reports" / "evaluate.json").read_text())
     measured = json.loads((project / "reports" / "benchmark.json").read_text())
     for name in ("student", "resnet50", "resnet101", "resnet152"):
-        assert name in evaluated["models"]
+        assert name in evaluated
         assert name in measured["models"]
-    assert "baseline" in evaluated["models"]
+    assert "baseline" in evaluated
 
 
 def test_no_identity_reaches_an_artifact(project: Path) -> None:
@@ -70,7 +70,7 @@ def test_no_identity_reaches_an_artifact(project: Path) -> None:
         assert not found, f"{path.name} holds {found}"
 
 
-def test_outputs_are_the_same_from_a_clean_start(project: Path, tmp_path: Path) -> None:
+def test_outputs_are_the_same_from_a_clean_start(project: Path) -> None:
     """Data stages and training give the same bytes again; only what holds times may differ."""
     before = (project / "dvc.lock").read_text()
     forced = command("dvc", "repro", "--force", "-s", "split", "locate", "baseline", cwd=project)
