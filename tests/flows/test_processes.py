@@ -61,7 +61,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyt
     )
     shown: list[str] = []
     with pytest.raises(TimeoutError):
-        _processes.stream(["deaf"], folder=tmp_path, write=lambda text, _: shown.append(text), timeout_s=3)
+        _processes.stream(["deaf"], folder=tmp_path, write=lambda text, _: shown.append(text), timeout_s=5)
     with pytest.raises(ProcessLookupError):
         os.kill(int(shown[0]), 0)
 
