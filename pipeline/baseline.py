@@ -14,7 +14,7 @@ def main(params: Params) -> None:
         params.baseline,
         stage="baseline",
         folder=ARTIFACTS / "baseline",
-        curve=REPORTS / "baseline" / "curve.csv",
+        curve=REPORTS / "baseline" / "baseline.csv",
     )
 
 

@@ -47,7 +47,7 @@ def main(params: Params) -> None:
             interrupted=session.interrupted,
         )
         save_detector(ARTIFACTS / "distill", student, arguments=arguments, input_size=batches.size)
-        shared.write_curve(REPORTS / "distill" / "curve.csv", rows)
+        shared.write_curve(REPORTS / "distill" / "distill.csv", rows)
         shared.write_summary(REPORTS / "distill" / "distill.json", rows)
 
 

@@ -44,7 +44,7 @@ def main(params: Params) -> None:
     save_locator(ARTIFACTS / "locate", locator, settings)
     corners = {str(image_id): [r.x1, r.y1, r.x2, r.y2] for image_id, r in sorted(regions.items())}
     write_json(ARTIFACTS / "regions.json", corners)
-    shared.write_curve(REPORTS / "locate" / "curve.csv", rows)
+    shared.write_curve(REPORTS / "locate" / "locate.csv", rows)
     shares = {f"discs_inside_{part}": inside_share(images[part], regions) for part in PARTS}
     write_json(REPORTS / "locate" / "locate.json", shares)
 
