@@ -59,7 +59,9 @@ class View(Section):
     width: Annotated[int, Field(ge=32, multiple_of=8)]
     """Input width in pixels."""
     margin: Positive
-    """Region height in column heights (C2/3 to C7/T1, centre to centre); a region never exceeds the image that it covers, so a large margin means the whole image."""
+    """Region height in column heights (C2/3 to C7/T1, centre to centre).
+
+    A region is never larger than the one that covers the image, so a large margin means the whole image."""
 
 
 class Locate(Section):

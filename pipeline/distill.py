@@ -8,7 +8,6 @@ from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:
     from meddet.distill.base import Distiller
-
     from meddet.models.detector import Detector
 
 
