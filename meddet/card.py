@@ -17,6 +17,7 @@ def model_card(
     cost: Cost,
     teachers: Sequence[str],
     method: str,
+    inherited_from: str | None,
     training: Mapping[str, object],
     images: Mapping[str, int],
     patients: Mapping[str, int],
@@ -31,6 +32,7 @@ def model_card(
         cost: of the detector at that size.
         teachers: their backbones.
         method: name of the distillation method.
+        inherited_from: teacher whose neck and head the student started from, if any.
         training: the student's schedule, by name.
         images: number by part.
         patients: number by part.
@@ -38,6 +40,7 @@ def model_card(
     """
     rows = "\n".join(f"| {name} | {patients[name]} | {images[name]} |" for name in patients)
     points = "\n".join(_point_row(name, point) for name, point in operating.items())
+    start = f"with the neck and head of {inherited_from}" if inherited_from else "from scratch"
     schedule = ", ".join(f"{key} {value}" for key, value in training.items())
     return f"""# MedDet: cervical disc detector
 
@@ -68,7 +71,8 @@ Data set md5 `{data_md5}`. Images and patients per part; no patient is in two.
 Generalized focal loss detector on MobileNetV2 with nmODE^2 in the head: {cost.parameters:,} parameters,
 {cost.gmac:.2f} GMAC at {input_size[0]} x {input_size[1]} pixels. A small second network finds the column first; the
 detector looks at that region.
-Trained with the method `{method}` from the teachers {", ".join(teachers)}, all from scratch on the data above.
+Trained with the method `{method}` from the teachers {", ".join(teachers)}, on the data above alone: the teachers from
+scratch, the student starting {start}.
 
 - The student's schedule: {schedule}
 - Sources: SHA-256 `{code}`

@@ -35,10 +35,15 @@ def run(main: Callable[[Params], None]) -> NoReturn:
 
     A stage dies with its parent (a killed DVC leaves no trainer behind), and SIGTERM ends it with 143.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     sys.exit(_outcome(main))
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process (SIGTERM) when its parent is gone; on Linux, elsewhere nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _outcome(main: Callable[[Params], None]) -> int:

@@ -1,9 +1,6 @@
 """Stage ingest: data/ -> canonical images, COCO, tables and the enrolment funnel."""
 
-import ctypes
 import shutil
-import signal
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,12 +14,11 @@ from meddet.data.funnel import count_funnel, draw_funnel, funnel_json
 from meddet.data.raw import RawData, RawImage, enrolled, locate_image, read_raw
 from meddet.data.table import write_table
 from meddet.files import write_json
-from pipeline._stage import ARTIFACTS, REPORTS, run
+from pipeline._stage import ARTIFACTS, REPORTS, end_with_parent, run
 
 DATA = Path("data")
 STAGING = ARTIFACTS / ".ingest"
 CHUNK = 8
-PR_SET_PDEATHSIG = 1
 
 
 def main(params: Params) -> None:
@@ -38,7 +34,7 @@ def main(params: Params) -> None:
     STAGING.mkdir(parents=True)
     try:
         work = partial(_canonicalise, percentiles=params.ingest.percentiles, max_pixels=params.ingest.max_pixels)
-        with ProcessPoolExecutor(initializer=_end_with_parent) as pool:
+        with ProcessPoolExecutor(initializer=end_with_parent) as pool:
             results = pool.map(work, chosen, chunksize=CHUNK)
             images = list(tqdm(results, total=len(chosen), desc="images", unit="image", disable=None))
         shutil.rmtree(ARTIFACTS / "images", ignore_errors=True)
@@ -60,12 +56,6 @@ def main(params: Params) -> None:
 def _canonicalise(image: RawImage, *, percentiles: tuple[float, float], max_pixels: int) -> CanonicalImage:
     source = locate_image(DATA, image)
     return canonicalise(source, image, STAGING, percentiles=percentiles, max_pixels=max_pixels)
-
-
-def _end_with_parent() -> None:
-    """Let a worker die with the stage: a killed stage would leave it waiting for work for ever."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _count_unlisted(raw: RawData) -> int:

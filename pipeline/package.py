@@ -49,6 +49,7 @@ def main(params: Params) -> None:
         cost=cost(detector, size),
         teachers=params.teachers,
         method=params.distill.method.name,
+        inherited_from=params.distill.method.anchor if params.distill.inherit == "anchor" else None,
         training=params.distill.schedule.model_dump(),
         images={part: len(samples) for part, samples in parts.items()},
         patients={part: len({sample.patient_id for sample in samples}) for part, samples in parts.items()},
