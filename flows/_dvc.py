@@ -1,6 +1,7 @@
 """DVC as the flows see it: its stage graph, its pin on the data, and one stage reproduced in a process of its own."""
 
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from flows._processes import stream
+from meddet.data.digest import dvc_md5
 
 # Exit codes of pipeline/_stage.py that a second try can't change: bad input, failed validation, non-finite loss,
 # full disk, SIGTERM.
@@ -105,16 +108,24 @@ def guard_data(project: Path) -> None:
             f"data/: expected the data that data.dvc pins, found none; write the phantom ({_WRITE_PHANTOM}) "
             "or pull yours (`dvc pull data.dvc`)"
         )
-    command = [sys.executable, "-m", "dvc", "status", "-q", "data.dvc"]
+    command = [sys.executable, "-m", "dvc", "status", "--json", "data.dvc"]
     status = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=3600, check=False)
-    if status.returncode == 0:
+    if status.returncode:
+        raise ValueError(f"data.dvc: DVC cannot compare it with data/: {status.stderr.strip().splitlines()[-1]}")
+    changes = json.loads(status.stdout)
+    # In a fresh clone DVC says this of any content, right or wrong: its cache is empty, and it looks there first.
+    uncached = changes == {"data.dvc": [{"changed outs": {"data": "not in cache"}}]}
+    if not changes or (uncached and dvc_md5(project / "data") == _pinned_md5(project)):
         return
-    if message := status.stderr.strip():
-        raise ValueError(f"data.dvc: DVC cannot compare it with data/: {message.splitlines()[-1]}")
     raise ValueError(
         f"data/: differs from what data.dvc pins; restore it ({_WRITE_PHANTOM} after `rm -r data`, "
         "or `dvc checkout data.dvc`), or accept the new data: `dvc add data`, then commit data.dvc"
     )
+
+
+def _pinned_md5(project: Path) -> str:
+    (pin,) = yaml.safe_load((project / "data.dvc").read_text(encoding="utf-8"))["outs"]
+    return str(pin["md5"])
 
 
 def reproduce(

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -40,6 +41,14 @@ def test_data_as_pinned_pass_and_other_data_are_refused_with_the_pin_untouched(p
     with pytest.raises(ValueError, match=r"data/: differs .*dvc add data"):
         _dvc.guard_data(project)
     assert (project / "data.dvc").read_bytes() == pin
+
+
+def test_in_a_fresh_clone_the_cache_is_empty_and_the_guard_still_tells_right_from_wrong(project: Path) -> None:
+    shutil.rmtree(project / ".dvc" / "cache")
+    _dvc.guard_data(project)
+    (project / "data" / "a.txt").write_text("changed")
+    with pytest.raises(ValueError, match=r"data/: differs .*dvc add data"):
+        _dvc.guard_data(project)
 
 
 def test_missing_data_and_a_missing_pin_are_named(project: Path) -> None:
