@@ -1,19 +1,21 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from meddet.checkpoint import Checkpoints
 from meddet.data.batches import Batches
-from meddet.data.transforms import cover
+from meddet.data.transforms import cover, draw_change
 from meddet.distill.base import Distiller
 from meddet.distill.fitnets import FitNets
 from meddet.distill.meddet import MedDetDistiller
-from meddet.losses import gfl_losses
 from meddet.models.detector import Detector, build_detector
 from meddet.models.locator import Locator
+from meddet.postprocess import detect
 from meddet.train import Interruption, Optimisation, Row, fit_detector, fit_locator, fit_student
 
 OPTIMISATION = Optimisation(
@@ -87,24 +89,29 @@ def stop_after(steps: int) -> Callable[[], bool]:
     return lambda: next(asked)
 
 
-def test_a_detector_overfits_six_images(toy_batches: Batches, tmp_path: Path) -> None:
+def test_a_detector_overfits_one_batch(toy_batches: Batches, tmp_path: Path) -> None:
+    """A third of the toy's flat boxes hold no anchor point and can't be learnt; of the others most must be found."""
+    still = partial(draw_change, shift=0.0, scale=0.0, gamma=0.0, noise=0.0)
+    images = toy_batches.images.where(lambda sample: sample.image_id <= 4)
+    one_batch = replace(toy_batches, images=images, draw=still)
     trained = detector()
     rows = fit_detector(
         trained,
-        toy_batches,
-        optimisation=replace(OPTIMISATION, steps=40, learning_rate=0.003, warmup_steps=5, checkpoint_steps=1000),
+        one_batch,
+        optimisation=replace(OPTIMISATION, steps=50, learning_rate=0.003, warmup_steps=5, checkpoint_steps=1000),
         octave_scale=8,
         checkpoints=Checkpoints(tmp_path),
         log=lambda *_: None,
         interrupted=lambda: False,
     )
-    assert [row["step"] for row in rows] == list(range(1, 41))
-    assert sum(row["giou"] for row in rows[-5:]) < 0.9 * max(row["giou"] for row in rows) * 5
+    assert [row["step"] for row in rows] == list(range(1, 51))
+    assert sum(row["giou"] for row in rows[-5:]) / 5 < 0.5 * max(row["giou"] for row in rows)
     assert not trained.training
-    batch = toy_batches.batch(0)
+    batch = one_batch.batch(0)
     with torch.no_grad():
-        losses = gfl_losses(trained(batch.images), batch.targets)
-    assert sum(losses.values()).item() < rows[0]["loss"]
+        detections = detect(trained(batch.images), input_size=(96, 64), score_threshold=0.05)
+    overlaps = [box_iou(t.boxes, d.boxes).amax(1) for t, d in zip(batch.targets, detections, strict=True)]
+    assert (torch.cat(overlaps) > 0.5).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("cut", [1, 3])
