@@ -40,8 +40,8 @@ class ServedBundle(PythonModel):
         return [found for row, text in enumerate(model_input["image"]) for found in self._detect(row, text)]
 
     def _detect(self, row: int, text: str) -> list[dict[str, Any]]:
+        from meddet.classes import CLASSES
         from meddet.data.images import read_slices
-        from meddet.structures import CLASSES
 
         try:
             content = base64.b64decode(text, validate=True)

@@ -22,13 +22,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from meddet import export
+from meddet.classes import CLASSES
 from meddet.data.transforms import prepare
 from meddet.files import read_json, write_atomic, write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector
 from meddet.models.locator import Locator, LocatorSettings, region_of, whole_view
 from meddet.postprocess import select
-from meddet.structures import CLASSES, Detections, Region
+from meddet.structures import Detections, Region
 
 FORMAT = 1
 FILES = ("card.md", "config.json", "detector.onnx", "detector.safetensors", "locator.onnx", "locator.safetensors")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from meddet.classes import CLASSES
 from meddet.cost import Cost
 from meddet.evaluate.pr import OperatingPoint
-from meddet.structures import CLASSES
 
 BLANK = "_not known_"
 

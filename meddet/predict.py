@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from meddet.bundle import Bundle
+from meddet.classes import CLASSES
 from meddet.data.images import Image, read_slices
 from meddet.evaluate.operating import call_discs
 from meddet.files import write_atomic, write_json
 from meddet.render import overlay_png
-from meddet.structures import CLASSES, Detections
+from meddet.structures import Detections
 
 NOTICE = "Research use only. Not for diagnosis. Scores from phantom training are not clinical."
 

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from meddet.structures import CLASSES, Detections, Region, Target
+from meddet.classes import CLASSES
+from meddet.structures import Detections, Region, Target
 
 PAPER, INK, FAINT = "#101418", "#e8edf2", "#8b97a3"
 _COLOURS = ("#ff9f1c", "#56cfe1")

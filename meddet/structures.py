@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CLASSES = ("protrusion", "non-protrusion")
-LEVELS = ("C2/3", "C3/4", "C4/5", "C5/6", "C6/7", "C7/T1")
 STRIDES = (8, 16, 32, 64, 128)
 
 

@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from meddet.checkpoint import Checkpoints, file_sum, fingerprint
+from meddet.classes import CLASSES
 from meddet.config import Augment, Params, Schedule
 from meddet.data.batches import Batches, ImageSet, load_images
 from meddet.data.coco import load_part
 from meddet.data.transforms import cover, draw_change
 from meddet.files import read_json, write_atomic, write_json
 from meddet.models.detector import Detector, build_detector, save_detector
-from meddet.structures import CLASSES, Region
+from meddet.structures import Region
 from meddet.train import Interruption, Optimisation, Row, fit_detector
 from pipeline._stage import ARTIFACTS, TERMINATED, Failure
 

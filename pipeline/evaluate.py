@@ -102,10 +102,10 @@ def trained(name: str, folder: Path, params: Params, *, test: "ImageSet", valida
 
 def numbers(result: Result, test: "ImageSet", params: Params, rates: dict[str, float]) -> dict[str, Any]:
     """Compute every number of one model."""
+    from meddet.classes import CLASSES
     from meddet.evaluate.coco import detection_numbers
     from meddet.evaluate.discs import disc_levels, disc_numbers, match_discs
     from meddet.evaluate.operating import at_threshold
-    from meddet.structures import CLASSES
 
     limits = params.detect
     targets = [sample.target for sample in test.samples]
@@ -161,8 +161,8 @@ def remarks(report: dict[str, Any], teachers: Sequence[str]) -> list[str]:
 
 def listing(results: dict[str, Result], test: "ImageSet") -> dict[str, Any]:
     """List ground truth and every model's detections; boxes xyxy in the image's pixels, patient ids hashed."""
+    from meddet.classes import CLASSES
     from meddet.evaluate.discs import disc_levels
-    from meddet.structures import CLASSES
 
     def rows(boxes: Any, labels: Any, **more: Sequence[Any]) -> list[dict[str, Any]]:
         entries = zip(boxes.tolist(), labels.tolist(), *more.values(), strict=True)
@@ -198,9 +198,9 @@ def listing(results: dict[str, Result], test: "ImageSet") -> dict[str, Any]:
 
 def pr_picture(results: dict[str, Result], test: "ImageSet") -> bytes:
     """Draw precision and recall of each class and model."""
+    from meddet.classes import CLASSES
     from meddet.evaluate.pr import pr_curve
     from meddet.render_charts import pr_png
-    from meddet.structures import CLASSES
 
     targets = [sample.target for sample in test.samples]
     curves = {

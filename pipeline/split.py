@@ -4,9 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
+from meddet.classes import CLASS_IDS
 from meddet.config import Params
 from meddet.data.split import PARTS, Case, split_patients
-from meddet.data.table import CLASS_IDS, read_table
+from meddet.data.table import read_table
 from meddet.files import write_json
 from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run
 

@@ -5,10 +5,11 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from meddet.classes import CLASS_IDS
 from meddet.config import Params, Validate
 from meddet.data.finding import Finding
 from meddet.data.page import validation_page
-from meddet.data.table import CLASS_IDS, read_table
+from meddet.data.table import read_table
 from meddet.files import read_json, write_atomic, write_json
 from pipeline._expectations import Rule, check
 from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run

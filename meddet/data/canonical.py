@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from meddet.classes import CLASS_IDS
 from meddet.data.images import read_image, write_canonical
 from meddet.data.raw import Patient, RawBox, RawImage, hash_patient
-from meddet.data.table import CLASS_IDS
 
 _WHITE = 65535
 _DECIMALS_PX = 4

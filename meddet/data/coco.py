@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from meddet.classes import CLASSES
 from meddet.files import read_json
-from meddet.structures import CLASSES, Target
+from meddet.structures import Target
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meddet.classes import CLASS_IDS
 from meddet.data.raw import Patient, RawData, enrolled
-from meddet.data.table import CLASS_IDS
 from meddet.files import write_atomic
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from meddet.data.table import CLASS_IDS
+from meddet.classes import CLASS_IDS, Level
 from meddet.files import read_json
 
 _EDGE_TOLERANCE_PX = 1e-6
@@ -57,7 +57,7 @@ class RawBox(_Entry):
     category_id: int
     bbox: Annotated[list[Finite], Field(min_length=4, max_length=4)]
     iscrowd: Literal[0] = 0
-    level: Literal["C2/3", "C3/4", "C4/5", "C5/6", "C6/7", "C7/T1"] | None = None
+    level: Level | None = None
 
 
 class _Category(_Entry):

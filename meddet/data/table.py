@@ -6,9 +6,6 @@ import pandas as pd
 
 from meddet.files import write_atomic
 
-CLASS_IDS = {"protrusion": 1, "non-protrusion": 2}
-"""COCO category ids of structures.CLASSES, which the data stages can't import: they stay free of torch."""
-
 _TEXT = ("patient_id", "sex", "scanner", "file_name", "class_name", "level")
 
 

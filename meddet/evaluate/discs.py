@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy.stats import rankdata
 
+from meddet.classes import LEVELS
 from meddet.evaluate.bootstrap import draw_patients, interval, ratio, resampled_auc
 from meddet.evaluate.matching import iou_matrix, number
-from meddet.structures import LEVELS, Detections, Target
+from meddet.structures import Detections, Target
 
 PROTRUSION = 0
 _LEAST_IOU = 0.5

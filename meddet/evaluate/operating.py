@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torchvision.ops import box_iou
 
+from meddet.classes import CLASSES
 from meddet.evaluate.discs import PROTRUSION
 from meddet.evaluate.matching import Number, above, number, pooled_matches
 from meddet.evaluate.pr import OperatingPoint, choose_threshold
-from meddet.structures import CLASSES, Detections, Target
+from meddet.structures import Detections, Target
 
 
 def choose_operating_points(

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from meddet.classes import CLASSES
 from meddet.files import read_json, write_atomic, write_json
 from meddet.models.backbones import BACKBONES, Backbone
 from meddet.models.fpn import FPN
 from meddet.models.gfl_head import GFLHead
 from meddet.models.nmode import NmODE
-from meddet.structures import CLASSES, Predictions
+from meddet.structures import Predictions
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.json"

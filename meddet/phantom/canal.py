@@ -7,8 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
+from meddet.classes import LEVELS
 from meddet.phantom.pathology import Protrusions, contour, half_width
-from meddet.phantom.presets import LEVELS
 from meddet.phantom.spine import NUM_DISCS, Spine
 
 STEP_MM = 0.4

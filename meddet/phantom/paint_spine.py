@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from meddet.classes import LEVELS
 from meddet.phantom.canal import LIGAMENT_MM, dens_frame
-from meddet.phantom.presets import LEVELS
 from meddet.phantom.raster import Canvas, ellipse, ribbon, spline
 from meddet.phantom.spine import NUM_DISCS, Spine
 from meddet.phantom.study import ENDPLATE_MM, Slice, cap_outline, disc_outline

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from meddet.phantom.presets import LEVELS, PROTRUSION_MM, Mode, Preset, stream
+from meddet.classes import LEVELS
+from meddet.phantom.presets import PROTRUSION_MM, Mode, Preset, stream
 from meddet.phantom.spine import draw_body, draw_degeneration
 
 _BASE = np.array([0.18, 0.35, 0.47, 0.65, 0.58, 0.20])

@@ -5,8 +5,6 @@ from typing import Literal
 
 import numpy as np
 
-LEVELS = ("C2/3", "C3/4", "C4/5", "C5/6", "C6/7", "C7/T1")
-"""The labelled discs, as in `meddet.structures`, which is not imported here: it would load torch in every worker."""
 PROTRUSION_MM = 1.2
 """A disc is labelled protrusion if it reaches at least this far past the posterior vertebral line in that slice."""
 

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from meddet.classes import LEVELS
 from meddet.phantom.canal import Canal, CanalSize, build_canal, draw_canal
 from meddet.phantom.pathology import Protrusions, contour, draw_protrusions, half_width, slice_depth
-from meddet.phantom.presets import LEVELS, PROTRUSION_MM, Preset, stream
+from meddet.phantom.presets import PROTRUSION_MM, Preset, stream
 from meddet.phantom.spine import Body, Spine, draw_body, draw_spine
 
 Exclusion = Literal["", "quality", "incomplete", "operated"]

@@ -15,13 +15,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from meddet.classes import CLASS_IDS, LEVELS
 from meddet.files import write_atomic, write_json
 from meddet.phantom.files import scanner, write_dicom, write_png
-from meddet.phantom.presets import LEVELS, Preset, stream
+from meddet.phantom.presets import Preset, stream
 from meddet.phantom.render import render
 from meddet.phantom.study import Patient, Slice, draw_patient, draw_slice
 
-CATEGORIES = ({"id": 1, "name": "protrusion"}, {"id": 2, "name": "non-protrusion"})
+CATEGORIES = tuple({"id": number, "name": name} for name, number in CLASS_IDS.items())
 DESCRIPTION = "Synthetic CDH-1848 (phantom). Research use only; scores on it say nothing about clinical performance."
 _TRUTH = ("patient_id", "file_name", "level", "h_mm", "hidden_mm", "degeneration", "grade", "z_mm", "fov_mm", "sigma",
           "matrix", "artefacts")  # fmt: skip

@@ -22,9 +22,10 @@ from PIL import Image
 from flows import _mlflow
 from flows._records import Lineage, Record
 from meddet import bundle
+from meddet.classes import CLASSES
 from meddet.models.detector import build_detector
 from meddet.models.locator import Locator, LocatorSettings
-from meddet.structures import CLASSES, Region
+from meddet.structures import Region
 
 ROOT = Path(__file__).parents[2]
 LINEAGE = Lineage("0123456789abcdef", False, 1_700_000_000_000, "d41d8.dir", "aa" * 32, "bb" * 32)

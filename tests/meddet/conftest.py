@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from meddet import bundle, export
+from meddet.classes import LEVELS
 from meddet.data.batches import Batches, ImageSet
 from meddet.data.coco import Sample
 from meddet.data.transforms import draw_change
 from meddet.models.detector import build_detector
 from meddet.models.locator import Locator, LocatorSettings
-from meddet.structures import LEVELS, Region, Target
+from meddet.structures import Region, Target
 
 
 def toy_images(count: int, *, seed: int = 0) -> ImageSet:

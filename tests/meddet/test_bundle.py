@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from meddet import bundle, export
+from meddet.classes import CLASSES
 from meddet.models.locator import Locator, LocatorSettings
-from meddet.structures import CLASSES
 
 
 @pytest.fixture

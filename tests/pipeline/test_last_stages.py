@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from meddet.bundle import load_bundle
+from meddet.classes import CLASSES, LEVELS
 from meddet.config import Params, load_params
 from meddet.data.images import write_canonical
 from meddet.data.transforms import prepare
@@ -20,7 +21,7 @@ from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.models.locator import Locator, LocatorSettings, locate, save_locator
 from meddet.postprocess import detect
-from meddet.structures import CLASSES, LEVELS, Detections, Region, Target
+from meddet.structures import Detections, Region, Target
 from pipeline import benchmark, evaluate, package
 
 ROOT = Path(__file__).parents[2]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from meddet.classes import LEVELS
 from meddet.data.raw import RawBox, enrolled, hash_patient, read_raw
-from meddet.structures import LEVELS
 
 HEADER = "patient_id,age,sex,scanner,field_strength_t,quality_ok,complete,operated\n"
 PATIENTS = HEADER + "A,50,F,X,1.5,true,true,false\nB,60.5,M,Y,3,True,true,false\nC,70,M,Y,3,true,true,true\n"

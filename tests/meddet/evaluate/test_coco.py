@@ -9,8 +9,9 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from meddet.classes import CLASSES
 from meddet.evaluate.coco import detection_numbers
-from meddet.structures import CLASSES, Detections, Target
+from meddet.structures import Detections, Target
 
 UNDEFINED = "undefined (n=0)"
 

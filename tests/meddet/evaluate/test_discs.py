@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from meddet.classes import LEVELS
 from meddet.evaluate.bootstrap import draw_patients, resampled_auc
 from meddet.evaluate.discs import Discs, auc, disc_levels, disc_numbers, level_rates, match_discs
-from meddet.structures import LEVELS, Detections, Target
+from meddet.structures import Detections, Target
 
 UNDEFINED = "undefined (n=0)"
 BOXES = torch.tensor([[0.0, 0, 20, 10], [0, 20, 20, 30], [0, 40, 20, 50]])

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from meddet.phantom.pathology import contour, slice_depth, solve_shift
-from meddet.phantom.presets import LEVELS, PRESETS, PROTRUSION_MM, stream
+from meddet.phantom.presets import PRESETS, PROTRUSION_MM, stream
 from meddet.phantom.study import DiscBox, Slice, cap_outline, disc_outline, draw_patient, draw_slice
-from meddet.structures import LEVELS as DETECTOR_LEVELS
 
 FULL = PRESETS["full"]
 
@@ -25,10 +24,6 @@ def slices() -> list[Slice]:
 @pytest.fixture(scope="module")
 def boxes(slices: list[Slice]) -> list[tuple[DiscBox, float]]:
     return [(box, item.patient.frame.fov_mm) for item in slices for box in item.boxes]
-
-
-def test_levels_are_those_of_the_detector():
-    assert LEVELS == DETECTOR_LEVELS
 
 
 def test_full_has_the_funnel_of_the_paper(slices):
