@@ -27,11 +27,11 @@ from meddet.data.transforms import prepare
 from meddet.files import read_json, write_atomic, write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector
-from meddet.models.locator import Locator, LocatorSettings, region_of, whole_view
+from meddet.models.locator import Locator, LocatorSettings, Points, locate, whole_view
 from meddet.postprocess import select
 from meddet.structures import Detections, Region
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("card.md", "config.json", "detector.onnx", "detector.safetensors", "locator.onnx", "locator.safetensors")
 MANIFEST = "manifest.json"
 _VERSIONED = ("torch", "torchvision", "onnx", "onnxruntime", "numpy", "safetensors")
@@ -77,7 +77,7 @@ class Bundle:
     config: Config
     data_md5: str
     boxes_and_scores: export.BoxesAndScores
-    points: export.Points
+    points: Points
 
     @property
     def operating_point(self) -> dict[str, float]:
@@ -86,10 +86,7 @@ class Bundle:
 
     def locate(self, pixels: Float[Tensor, "1 h w"]) -> Region:
         """Find the region of the column that the detector looks at."""
-        settings = self.config.locator
-        image, seen = whole_view(pixels, settings.size)
-        size = (pixels.shape[1], pixels.shape[2])
-        return region_of(self.points(image[None]), seen, size, margin=settings.margin, aspect=settings.aspect)
+        return locate(self.points, pixels, self.config.locator)
 
     def detect(self, pixels: Float[Tensor, "1 h w"], region: Region) -> Detections:
         """Detect within a given region, in the image's pixels."""
@@ -228,7 +225,7 @@ def _require_same(
     return parity
 
 
-def _torch_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, export.Points]:
+def _torch_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, Points]:
     with torch.device("meta"):
         locator = Locator(config.locator.width)
     _load_weights(locator, folder / "locator.safetensors")
@@ -242,7 +239,7 @@ def _read_detector(folder: Path, config: Config) -> Detector:
     return detector.eval()
 
 
-def _onnx_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, export.Points]:  # noqa: ARG001
+def _onnx_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, Points]:  # noqa: ARG001
     detect, locate = export.open_onnx(folder / "detector.onnx"), export.open_onnx(folder / "locator.onnx")
 
     def boxes_and_scores(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,7 +249,7 @@ def _onnx_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, e
     return boxes_and_scores, lambda image: locate(image)[0]
 
 
-_ENGINES: dict[str, Callable[[Path, Config], tuple[export.BoxesAndScores, export.Points]]] = {
+_ENGINES: dict[str, Callable[[Path, Config], tuple[export.BoxesAndScores, Points]]] = {
     "torch": _torch_engine,
     "onnx": _onnx_engine,
 }

@@ -64,6 +64,25 @@ class View(Section):
     A region is never larger than the one that covers the image, so a large margin means the whole image."""
 
 
+class Augment(Section):
+    """Random changes of a training view."""
+
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest shift of the region, as a fraction of its size."""
+    scale: Annotated[float, Field(ge=0, le=0.5)]
+    """Largest relative change of the region's size."""
+    gamma: Annotated[float, Field(ge=0, le=1)]
+    """Largest |ln gamma| of the intensities."""
+    bias: Annotated[float, Field(ge=0, le=1)]
+    """Largest |ln gain| at an edge of the view, of a gain that varies along each axis."""
+    blur: Annotated[float, Field(ge=0, le=2)]
+    """Largest standard deviation of a blur, or of the blur that a sharpening undoes, in pixels of the view."""
+    noise: Annotated[float, Field(ge=0, le=1)]
+    """Largest standard deviation of added noise, in standard deviations of the view."""
+    marks: Fraction
+    """Share of images that get a workstation's writing at their edges."""
+
+
 class Locate(Section):
     """Training of the locator, the small network that finds the column."""
 
@@ -79,6 +98,10 @@ class Locate(Section):
     """Images per step."""
     learning_rate: Positive
     """Peak learning rate of AdamW."""
+    zoom: Annotated[float, Field(ge=1.2)]
+    """Height of its second look, in the column heights that the first look found."""
+    augment: Augment
+    """Random changes of its training views."""
 
 
 class Model(Section):
@@ -94,19 +117,6 @@ class Model(Section):
     """Steps of an integrating solver, from t = 0 to 1."""
     octave_scale: Count
     """Side of the square anchors used in assignment, in strides."""
-
-
-class Augment(Section):
-    """Random changes of a training view."""
-
-    shift: Annotated[float, Field(ge=0, le=0.5)]
-    """Largest shift of the region, as a fraction of its size."""
-    scale: Annotated[float, Field(ge=0, le=0.5)]
-    """Largest relative change of the region's size."""
-    gamma: Annotated[float, Field(ge=0, le=1)]
-    """Largest |ln gamma| of the intensities."""
-    noise: Annotated[float, Field(ge=0, le=1)]
-    """Largest standard deviation of added noise, in standard deviations of the view."""
 
 
 class Schedule(Section):

@@ -19,7 +19,6 @@ from meddet.models.detector import Detector
 from meddet.models.locator import Locator, expected_points
 
 BoxesAndScores = Callable[[Float[Tensor, "1 3 H W"]], tuple[Float[Tensor, "R 4"], Float[Tensor, "R K"]]]
-Points = Callable[[Float[Tensor, "1 1 S S"]], Float[Tensor, "2 2"]]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as nnf
+from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -60,7 +61,7 @@ def fit_locator(locator: Locator, batches: Batches, *, steps: int, learning_rate
     locator.train()
     for step in range(steps):
         batch = batches.batch(step)
-        points = torch.stack([_ends(target) for target in batch.targets]) / batches.size[0]
+        points = torch.stack([column_ends(target) for target in batch.targets]) / batches.size[0]
         logits = locator(batch.images[:, :1])
         entropy = nnf.cross_entropy(logits.flatten(2).transpose(1, 2), _heat(points, logits).flatten(2).transpose(1, 2))
         distance = (expected_points(logits) - points).abs().mean()
@@ -272,7 +273,8 @@ def _row(terms: Mapping[str, Tensor]) -> Row:
     return {"loss": sum(row.values()), **row}
 
 
-def _ends(target: Target) -> Tensor:
+def column_ends(target: Target) -> Float[Tensor, "2 2"]:
+    """Give the centres (x, y) of the highest and the lowest box."""
     centres = (target.boxes[:, :2] + target.boxes[:, 2:]) / 2
     return torch.stack([centres[centres[:, 1].argmin()], centres[centres[:, 1].argmax()]])
 

@@ -20,33 +20,48 @@ def main(params: Params) -> None:
 
     from meddet.data.batches import Batches
     from meddet.files import write_json
-    from meddet.models.locator import Locator, LocatorSettings, locate, save_locator
+    from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
     from meddet.train import fit_locator
     from pipeline import _training as shared
 
     chosen, view = params.locate, params.view
-    settings = LocatorSettings(chosen.size, chosen.width, view.margin, view.width / view.height)
+    settings = LocatorSettings(chosen.size, chosen.width, chosen.zoom, view.margin, view.width / view.height)
     images = {part: shared.load_whole_images(part) for part in PARTS}
     train = images["train"].where(lambda sample: len(sample.target.boxes) > 1)
     if len(train) == 0:
         raise ValueError(f"{shared.COCO}: expected a training image with two boxes or more, found none")
     side = (settings.size, settings.size)
-    batches = Batches(train, side, chosen.batch_size, chosen.seed, shared.draw(params.augment))
+    batches = Batches(
+        train + zoomed(train, chosen.zoom), side, chosen.batch_size, chosen.seed, shared.draw(params.locate.augment)
+    )
     torch.manual_seed(chosen.seed)
     locator = Locator(settings.width)
     with tqdm(total=chosen.steps, desc="locate", unit="step", mininterval=1, dynamic_ncols=True) as bar:
         log = partial(shared.show, bar)
         rows = fit_locator(locator, batches, steps=chosen.steps, learning_rate=chosen.learning_rate, log=log)
+    points = points_of(locator)
     regions: dict[int, Region] = {}
     for part in PARTS:
         for index, sample in enumerate(images[part].samples):
-            regions[sample.image_id] = locate(locator, images[part].pixels(index), settings)
+            regions[sample.image_id] = locate(points, images[part].pixels(index), settings)
     save_locator(ARTIFACTS / "locate", locator, settings)
     corners = {str(image_id): [r.x1, r.y1, r.x2, r.y2] for image_id, r in sorted(regions.items())}
     write_json(ARTIFACTS / "regions.json", corners)
     shared.write_curve(REPORTS / "locate" / "locate.csv", rows)
     shares = {f"discs_inside_{part}": inside_share(images[part], regions) for part in PARTS}
     write_json(REPORTS / "locate" / "locate.json", shares)
+
+
+def zoomed(images: "ImageSet", zoom: float) -> "ImageSet":
+    """Return the images as the second look sees them: square regions `zoom` column heights high round the column."""
+    from meddet.models.locator import region_between
+    from meddet.train import column_ends
+
+    regions = []
+    for sample in images.samples:
+        ends = column_ends(sample.target)
+        regions.append(region_between(ends, (sample.height, sample.width), margin=zoom, aspect=1.0))
+    return images.with_regions(regions)
 
 
 def inside_share(images: "ImageSet", regions: "dict[int, Region]") -> float | str:

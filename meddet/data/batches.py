@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meddet.data.coco import Sample
 from meddet.data.images import read_canonical
+from meddet.data.marks import write_marks
 from meddet.data.transforms import Draw, move, prepare, recolour, standardise, target_in_view, view
 from meddet.structures import Region, Target
 
@@ -42,6 +43,14 @@ class ImageSet:
     def view(self, index: int, size: tuple[int, int]) -> Float[Tensor, "3 H W"]:
         """Return the detector's input of one image, without random change."""
         return prepare(self.pixels(index), self.regions[index], size)
+
+    def with_regions(self, regions: Sequence[Region]) -> "ImageSet":
+        """Return the same images with other regions, in their order."""
+        return ImageSet(self.samples, self.images, tuple(regions))
+
+    def __add__(self, other: "ImageSet") -> "ImageSet":
+        """Return the images of both; the pixels are shared."""
+        return ImageSet(self.samples + other.samples, self.images + other.images, self.regions + other.regions)
 
     def where(self, keep: Callable[[Sample], bool]) -> "ImageSet":
         """Return the images whose sample `keep` accepts."""
@@ -87,7 +96,9 @@ class Batches:
         epoch, place = divmod(position, len(self.images))
         index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.images))[place])
         change = self.draw(np.random.default_rng([self.seed, epoch, index]))
-        region = move(self.images.regions[index], change)
-        pixels = recolour(view(self.images.pixels(index), region, self.size), change)
-        sample = self.images.samples[index]
+        sample, pixels = self.images.samples[index], self.images.pixels(index)
+        if change.marks:
+            pixels = write_marks(pixels, np.random.default_rng(change.seed))
+        region = move(self.images.regions[index], change, sample.target.boxes)
+        pixels = recolour(view(pixels, region, self.size), change)
         return standardise(pixels), target_in_view(sample.target, region, self.size), sample.image_id

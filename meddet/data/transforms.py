@@ -15,17 +15,29 @@ from torchvision.transforms.v2 import functional as F
 
 from meddet.structures import Region, Target
 
+_BLUR_KERNEL = 7
+_LEAST_BLUR = 0.2
+
 
 @dataclass(frozen=True)
 class Change:
-    """One random change of a view: shifts in region sizes, a factor, an exponent, noise in standard deviations."""
+    """One random change of a view.
+
+    Shifts in region sizes, a factor, an exponent, the logarithm of the gain at the right and the lower edge (its
+    negative at the others), a blur in pixels (below 0: as much sharpening), noise in standard deviations, and whether
+    the image gets writing at its edges.
+    """
 
     shift_x: float
     shift_y: float
     scale: float
     gamma: float
+    bias_x: float
+    bias_y: float
+    blur: float
     noise: float
-    noise_seed: int
+    marks: bool
+    seed: int
 
 
 def cover(width: int, height: int, aspect: float) -> Region:
@@ -79,33 +91,69 @@ def target_in_view(target: Target, region: Region, size: tuple[int, int]) -> Tar
     return Target(boxes[inside].clamp(min=0).minimum(limits), target.labels[inside])
 
 
-def draw_change(rng: np.random.Generator, *, shift: float, scale: float, gamma: float, noise: float) -> Change:
-    """Draw a change: shifts and scale uniform within their limits, ln(gamma) uniform, noise uniform from 0."""
+def draw_change(
+    rng: np.random.Generator,
+    *,
+    shift: float,
+    scale: float,
+    gamma: float,
+    bias: float,
+    blur: float,
+    noise: float,
+    marks: float,
+) -> Change:
+    """Draw a change: uniform within +- each limit (gamma by its logarithm), noise from 0, `marks` a probability."""
     return Change(
         shift_x=rng.uniform(-shift, shift),
         shift_y=rng.uniform(-shift, shift),
         scale=1 + rng.uniform(-scale, scale),
         gamma=float(np.exp(rng.uniform(-gamma, gamma))),
+        bias_x=rng.uniform(-bias, bias),
+        bias_y=rng.uniform(-bias, bias),
+        blur=rng.uniform(-blur, blur),
         noise=rng.uniform(0, noise),
-        noise_seed=int(rng.integers(2**31)),
+        marks=bool(rng.random() < marks),
+        seed=int(rng.integers(2**31)),
     )
 
 
 Draw = Callable[[np.random.Generator], Change]
 
 
-def move(region: Region, change: Change) -> Region:
-    """Apply a change's shift and scale to a region; its aspect stays."""
+def move(region: Region, change: Change, boxes: Float[Tensor, "N 4"]) -> Region:
+    """Apply a change's shift and scale to a region; its aspect stays, and boxes that fit into it remain inside."""
+    width, height = region.width * change.scale, region.height * change.scale
     centre_x = (region.x1 + region.x2) / 2 + change.shift_x * region.width
     centre_y = (region.y1 + region.y2) / 2 + change.shift_y * region.height
-    return centred_region(centre_x, centre_y, region.height * change.scale, region.width / region.height)
+    if len(boxes):
+        (left, top), (right, bottom) = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
+        centre_x = _showing(left, right, width, centre_x)
+        centre_y = _showing(top, bottom, height, centre_y)
+    return centred_region(centre_x, centre_y, height, region.width / region.height)
+
+
+def _showing(low: float, high: float, extent: float, centre: float) -> float:
+    """Move a centre the least way that shows low to high; a range that doesn't fit leaves it where it is."""
+    if high - low > extent:
+        return centre
+    return min(max(centre, high - extent / 2), low + extent / 2)
 
 
 def recolour(pixels: Float[Tensor, "1 H W"], change: Change) -> Float[Tensor, "1 H W"]:
-    """Apply a change's gamma and noise to a view in [0, 1]."""
-    generator = torch.Generator().manual_seed(change.noise_seed)
-    bent = pixels.clamp(min=0) ** change.gamma
+    """Apply a change's gamma, gain, blur and noise to a view in [0, 1]."""
+    generator = torch.Generator().manual_seed(change.seed)
+    rows, columns = (torch.linspace(-1, 1, side) for side in pixels.shape[1:])
+    gain = torch.exp(change.bias_y * rows)[:, None] * torch.exp(change.bias_x * columns)
+    bent = _soften(pixels.clamp(min=0) ** change.gamma * gain, change.blur)
     return bent + change.noise * bent.std(correction=0) * torch.randn(bent.shape, generator=generator)
+
+
+def _soften(pixels: Tensor, blur: float) -> Tensor:
+    """Blur by a Gaussian of `blur` pixels; below 0 add what a blur of that size takes away."""
+    if abs(blur) < _LEAST_BLUR:
+        return pixels
+    blurred = F.gaussian_blur(pixels, [_BLUR_KERNEL, _BLUR_KERNEL], [abs(blur)])
+    return blurred if blur > 0 else (2 * pixels - blurred).clamp(min=0)
 
 
 def _origin(boxes: Tensor, region: Region) -> Tensor:

@@ -5,6 +5,7 @@ locator looks at the whole image coarsely, and the detector then looks at the co
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,17 +19,20 @@ from meddet.data.transforms import centred_region, cover, standardise, view
 from meddet.files import read_json, write_atomic
 from meddet.structures import Region
 
+Points = Callable[[Float[Tensor, "1 1 S S"]], Float[Tensor, "2 2"]]
+
 
 @dataclass(frozen=True)
 class LocatorSettings:
     """What builds a locator and makes a region of its answer.
 
-    `size` is the side of its square input, `width` its first layer's channels, `margin` the region's height in
-    column heights, `aspect` the region's width / height.
+    `size` is the side of its square input, `width` its first layer's channels, `zoom` the height of its second look in
+    column heights, `margin` the region's height in column heights, `aspect` the region's width / height.
     """
 
     size: int
     width: int
+    zoom: float
     margin: float
     aspect: float
 
@@ -89,13 +93,18 @@ def whole_view(pixels: Float[Tensor, "1 h w"], size: int) -> tuple[Float[Tensor,
 def region_of(
     points: Float[Tensor, "2 2"], seen: Region, image_size: tuple[int, int], *, margin: float, aspect: float
 ) -> Region:
-    """Return the region round the column between two points, shifted into the image where it fits.
+    """Return the region round the column between two points that are fractions (x, y) of the region `seen`."""
+    corner, extent = points.new_tensor([seen.x1, seen.y1]), points.new_tensor([seen.width, seen.height])
+    return region_between(corner + points * extent, image_size, margin=margin, aspect=aspect)
 
-    `points` are fractions (x, y) of the region `seen`; `image_size` is (height, width). A region never is larger than
-    the one that covers the image.
+
+def region_between(ends: Float[Tensor, "2 2"], image_size: tuple[int, int], *, margin: float, aspect: float) -> Region:
+    """Return the region round the column between two points of an image in pixels, shifted into it where it fits.
+
+    `image_size` is (height, width). A region never is larger than the one that covers the image.
     """
     height, width = image_size
-    (x1, y1), (x2, y2) = ((seen.x1 + x * seen.width, seen.y1 + y * seen.height) for x, y in points.tolist())
+    (x1, y1), (x2, y2) = ends.tolist()
     column = ((x1 - x2) ** 2 + (y1 - y2) ** 2) ** 0.5
     whole = cover(width, height, aspect)
     if margin * column >= whole.height:
@@ -106,13 +115,27 @@ def region_of(
     return centred_region(centre_x, centre_y, region_height, aspect)
 
 
-def locate(locator: Locator, pixels: Float[Tensor, "1 h w"], settings: LocatorSettings) -> Region:
-    """Find the region of the cervical column in an image in [0, 1]; the locator must be in eval mode."""
+def locate(points: Points, pixels: Float[Tensor, "1 h w"], settings: LocatorSettings) -> Region:
+    """Find the region of the cervical column in an image in [0, 1], in two looks.
+
+    The first look sees the whole image and the second what the first found, so that the field of view, which differs
+    between scanners, matters little. `points` gives the two points of a square, standardised view as fractions of it.
+    """
+    image_size = (pixels.shape[1], pixels.shape[2])
     image, seen = whole_view(pixels, settings.size)
-    with torch.inference_mode():
-        points = expected_points(locator(image[None]))[0]
-    size = (pixels.shape[1], pixels.shape[2])
-    return region_of(points, seen, size, margin=settings.margin, aspect=settings.aspect)
+    near = region_of(points(image[None]), seen, image_size, margin=settings.zoom, aspect=1.0)
+    closer = standardise(view(pixels, near, (settings.size, settings.size)))[:1]
+    return region_of(points(closer[None]), near, image_size, margin=settings.margin, aspect=settings.aspect)
+
+
+def points_of(locator: Locator) -> Points:
+    """Give a locator in eval mode as `locate` takes it."""
+
+    def points(image: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return expected_points(locator(image))[0]
+
+    return points
 
 
 def save_locator(folder: Path, locator: Locator, settings: LocatorSettings) -> None:

@@ -70,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = bundle.Config(
         arguments=ARGUMENTS,
         input_size=(96, 64),
-        locator=LocatorSettings(size=32, width=4, margin=1.4, aspect=0.85),
+        locator=LocatorSettings(size=32, width=4, zoom=2.2, margin=1.4, aspect=0.85),
         percentiles=(0.5, 99.9),
         max_pixels=10_000,
         score_threshold=0.05,

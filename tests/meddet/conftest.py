@@ -51,7 +51,7 @@ def toy_images(count: int, *, seed: int = 0) -> ImageSet:
 
 @pytest.fixture(scope="session")
 def toy_batches() -> Batches:
-    draw = partial(draw_change, shift=0.02, scale=0.02, gamma=0.05, noise=0.02)
+    draw = partial(draw_change, shift=0.02, scale=0.02, gamma=0.05, bias=0.05, blur=0.0, noise=0.02, marks=0.0)
     return Batches(toy_images(6), (96, 64), 4, 5, draw)
 
 
@@ -66,7 +66,7 @@ SMALL_ARGUMENTS = {
 SMALL_CONFIG = bundle.Config(
     arguments=SMALL_ARGUMENTS,
     input_size=(160, 136),
-    locator=LocatorSettings(size=32, width=4, margin=1.4, aspect=0.85),
+    locator=LocatorSettings(size=32, width=4, zoom=2.2, margin=1.4, aspect=0.85),
     percentiles=(0.5, 99.9),
     max_pixels=100_000,
     score_threshold=0.05,

@@ -45,7 +45,7 @@ def test_both_engines_find_the_same_in_the_images_pixels(small_bundle: Path) -> 
 def test_what_was_written_is_read(small_bundle: Path) -> None:
     loaded = bundle.load_bundle(small_bundle)
     assert loaded.config.input_size == (160, 136)
-    assert loaded.config.locator == LocatorSettings(size=32, width=4, margin=1.4, aspect=0.85)
+    assert loaded.config.locator == LocatorSettings(size=32, width=4, zoom=2.2, margin=1.4, aspect=0.85)
     assert loaded.operating_point == {"protrusion": 0.2, "non-protrusion": 0.3}
     assert loaded.data_md5 == "d41d8.dir"
     assert set(loaded.operating_point) == set(CLASSES)

@@ -91,7 +91,7 @@ def stop_after(steps: int) -> Callable[[], bool]:
 
 def test_a_detector_overfits_one_batch(toy_batches: Batches, tmp_path: Path) -> None:
     """A third of the toy's flat boxes hold no anchor point and can't be learnt; of the others most must be found."""
-    still = partial(draw_change, shift=0.0, scale=0.0, gamma=0.0, noise=0.0)
+    still = partial(draw_change, shift=0.0, scale=0.0, gamma=0.0, bias=0.0, blur=0.0, noise=0.0, marks=0.0)
     images = toy_batches.images.where(lambda sample: sample.image_id <= 4)
     one_batch = replace(toy_batches, images=images, draw=still)
     trained = detector()

@@ -26,7 +26,7 @@ from pipeline import benchmark, evaluate, package
 
 ROOT = Path(__file__).parents[2]
 SIZE = (160, 136)
-SETTINGS = LocatorSettings(size=32, width=4, margin=1.4, aspect=SIZE[1] / SIZE[0])
+SETTINGS = LocatorSettings(size=32, width=4, zoom=2.2, margin=1.4, aspect=SIZE[1] / SIZE[0])
 PARTS = {"train": ["a"], "validation": ["b"], "test": ["c", "d"]}
 
 

@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +24,10 @@ from meddet.data.transforms import (
 from meddet.structures import Region, Target
 
 IMAGE = torch.rand(1, 40, 60, generator=torch.Generator().manual_seed(0))
-STILL = Change(shift_x=0.0, shift_y=0.0, scale=1.0, gamma=1.0, noise=0.0, noise_seed=0)
+STILL = Change(
+    shift_x=0.0, shift_y=0.0, scale=1.0, gamma=1.0, bias_x=0.0, bias_y=0.0, blur=0.0, noise=0.0, marks=False, seed=0
+)
+NO_BOX = torch.zeros(0, 4)
 
 
 def test_the_whole_image_at_its_own_size_is_itself() -> None:
@@ -92,12 +98,12 @@ def test_cover_covers(width: int, height: int, aspect: float) -> None:
 
 def test_no_change_changes_nothing() -> None:
     region = centred_region(30.0, 20.0, 24.0, 1.5)
-    assert move(region, STILL) == region
+    assert move(region, STILL, NO_BOX) == region
     assert torch.equal(recolour(IMAGE, STILL), IMAGE)
 
 
 def test_a_change_is_a_function_of_its_generator() -> None:
-    limits = {"shift": 0.1, "scale": 0.2, "gamma": 0.3, "noise": 0.4}
+    limits = {"shift": 0.1, "scale": 0.2, "gamma": 0.3, "bias": 0.2, "blur": 0.5, "noise": 0.4, "marks": 0.5}
     first, second = (draw_change(np.random.default_rng([1, 2, 3]), **limits) for _ in range(2))
     other = draw_change(np.random.default_rng([1, 2, 4]), **limits)
     assert first == second != other
@@ -107,6 +113,36 @@ def test_a_change_is_a_function_of_its_generator() -> None:
         assert 0.8 <= change.scale <= 1.2
         assert abs(np.log(change.gamma)) <= 0.3
         assert 0 <= change.noise <= 0.4
+        assert max(abs(change.bias_x), abs(change.bias_y)) <= 0.2
+        assert abs(change.blur) <= 0.5
+
+
+def test_a_shift_stops_where_a_box_would_leave() -> None:
+    boxes = torch.tensor([[40.0, 22.0, 50.0, 26.0], [42.0, 70.0, 52.0, 74.0]])
+    region = Region(0.0, 0.0, 100.0, 100.0)
+    assert move(region, replace(STILL, shift_y=0.3), boxes) == Region(0.0, 22.0, 100.0, 122.0)
+    assert move(region, replace(STILL, shift_x=-0.9, scale=0.6), boxes) == Region(-8.0, 20.0, 52.0, 80.0)
+    assert move(region, replace(STILL, shift_y=0.3, scale=0.4), boxes) == Region(30.0, 60.0, 70.0, 100.0)
+
+
+def test_the_gain_runs_from_edge_to_edge() -> None:
+    flat = torch.full((1, 21, 31), 0.5)
+    seen = recolour(flat, replace(STILL, bias_x=math.log(2)))
+    assert seen[0, 3, [0, 15, 30]].tolist() == pytest.approx([0.25, 0.5, 1.0])
+    assert torch.allclose(seen[0, 0], seen[0, 20])
+
+
+def test_a_blur_spreads_a_point_and_keeps_its_sum_and_sharpening_deepens_an_edge() -> None:
+    point = torch.zeros(1, 31, 31)
+    point[0, 15, 15] = 1
+    spread = recolour(point, replace(STILL, blur=1.0))
+    assert spread.sum().item() == pytest.approx(1, abs=1e-4)
+    assert 0.1 < spread[0, 15, 15] < 0.2
+    step = torch.full((1, 31, 31), 0.2)
+    step[:, :, 16:] = 0.8
+    sharp = recolour(step, replace(STILL, blur=-1.0))
+    assert sharp.max() > 0.85
+    assert sharp[0, 15, :12].tolist() == pytest.approx([0.2] * 12, abs=1e-6)
 
 
 def test_prepare_is_view_then_standardise() -> None:

@@ -11,12 +11,14 @@ from meddet.models.locator import (
     expected_points,
     load_locator,
     locate,
+    points_of,
+    region_between,
     region_of,
     save_locator,
     whole_view,
 )
 
-SETTINGS = LocatorSettings(size=64, width=4, margin=1.5, aspect=0.5)
+SETTINGS = LocatorSettings(size=64, width=4, zoom=2.2, margin=1.5, aspect=0.5)
 
 
 def test_the_mean_of_a_sharp_heat_map_is_its_cell() -> None:
@@ -60,10 +62,27 @@ def test_it_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded, settings = load_locator(tmp_path)
     pixels = torch.rand(1, 90, 70)
     assert settings == SETTINGS
-    assert locate(loaded, pixels, settings) == locate(locator, pixels, SETTINGS)
+    assert locate(points_of(loaded), pixels, settings) == locate(points_of(locator), pixels, SETTINGS)
 
 
 def test_broken_weights_are_named(tmp_path: Path) -> None:
-    save_locator(tmp_path, Locator(4), LocatorSettings(size=64, width=8, margin=1.5, aspect=0.5))
+    save_locator(tmp_path, Locator(4), LocatorSettings(size=64, width=8, zoom=2.2, margin=1.5, aspect=0.5))
     with pytest.raises(ValueError, match=r"model\.safetensors: expected the locator's weights"):
         load_locator(tmp_path)
+
+
+def test_the_second_look_mends_what_the_first_saw_coarsely() -> None:
+    ends = torch.tensor([[300.0, 100.0], [310.0, 300.0]])
+    looks: list[int] = []
+
+    def points(_: torch.Tensor) -> torch.Tensor:
+        """Answer as a locator would that is wrong by 15 px of 600 in its first look and right in the second."""
+        looks.append(len(looks))
+        if len(looks) == 1:
+            return (ends + 15) / 600
+        near = region_between(ends + 15, (600, 600), margin=2.2, aspect=1.0)
+        return (ends - torch.tensor([near.x1, near.y1])) / near.width
+
+    found = locate(points, torch.rand(1, 600, 600), SETTINGS)
+    assert len(looks) == 2
+    assert found == region_between(ends, (600, 600), margin=1.5, aspect=0.5)
