@@ -9,17 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
-import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from pipeline import _stage
+from tests.dicom_writer import write_dicom
 
 ROOT = Path(__file__).parents[2]
 SIDE = 48
@@ -100,7 +99,7 @@ def make_hospital(tmp_path: Path) -> Hospital:
     for patient in range(1, 8):
         for view in range(2):
             name = f"P{patient}_{view}" + (".dcm" if view else ".png")
-            write = write_dicom if view else write_png
+            write = partial(write_dicom, PixelSpacing=[0.5, 0.75]) if view else write_png
             write(tmp_path / "data/images" / name, pixels(seed=10 * patient + view))
             images.append(
                 {
@@ -141,33 +140,3 @@ def pixels(*, seed: int) -> np.ndarray:
 
 def write_png(path: Path, values: np.ndarray) -> None:
     PIL.Image.fromarray(values).save(path)
-
-
-def write_dicom(path: Path, values: np.ndarray, **elements: object) -> None:
-    """Write a minimal MR image; an element given as None is left out."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    signed = values.dtype.kind == "i"
-    content = {
-        "SOPClassUID": MRImageStorage,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "Rows": values.shape[0],
-        "Columns": values.shape[1],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 8 * values.itemsize,
-        "BitsStored": 8 * values.itemsize,
-        "HighBit": 8 * values.itemsize - 1,
-        "PixelRepresentation": int(signed),
-        "PixelSpacing": [0.5, 0.75],
-        "PixelData": values.tobytes(),
-        **elements,
-    }
-    for keyword, value in content.items():
-        if value is not None:
-            setattr(file, keyword, value)
-    file["PixelData"].VR = "OW" if values.itemsize > 1 else "OB"
-    pydicom.dcmwrite(path, file, enforce_file_format=True)

@@ -5,15 +5,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import PIL.Image
-import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from meddet.data.images import Image, read_canonical, read_image, read_slices, write_canonical
+from tests.dicom_writer import write_dicom
 
 VOLUNTEER = Path(__file__).parents[3] / "../shared/realdata/volunteer_t2.nii.gz"
 WHOLE_RANGE = (0.0, 100.0)
@@ -31,34 +30,6 @@ def refused(path: Path, *words: str, max_pixels: int = 10**6) -> None:
     assert message.startswith(f"{path}: expected ")
     assert "\n" not in message
     assert [word for word in words if word not in message] == [], message
-
-
-def write_dicom(path: Path, values: np.ndarray, **elements: object) -> None:
-    """Write a minimal MR image; an element given as None is left out."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["test"])
-    meta.TransferSyntaxUID = elements.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
-    bits = 8 * values.itemsize
-    content = {
-        "SOPClassUID": MRImageStorage,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "Rows": values.shape[0],
-        "Columns": values.shape[1],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        **{"BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1},
-        "PixelRepresentation": int(values.dtype.kind == "i"),
-        "PixelData": values.tobytes() + b"\0" * (values.nbytes % 2),
-        **elements,
-    }
-    file = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    for keyword, value in content.items():
-        if value is not None:
-            setattr(file, keyword, value)
-    if "PixelData" in file:
-        file["PixelData"].VR = "OW"
-    pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
 # --- canonical
