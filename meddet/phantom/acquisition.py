@@ -1,132 +1,116 @@
-"""From the object to grey values: coil, k-space, artefacts, noise, window."""
+"""From the object to magnitudes: k-space on the acquired matrix, artefacts, filter, noise, zero-filling."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from numpy import ndarray
 from scipy import fft
 
-from meddet.phantom.paint_neck import Habitus
-from meddet.phantom.presets import Mode
-from meddet.phantom.raster import Canvas, upsample
+from meddet.phantom import artefacts as faults
+from meddet.phantom.artefacts import Artefact, severity_of
+from meddet.phantom.protocol import Readout
 
 DECIMALS = 6
 """Magnitudes are rounded to this before they become grey values: the last bit of exp differs between processors."""
+_BLUR_MM = {0: (0.0, 0.0), 3: (0.12, 0.3), 4: (0.2, 0.5), 5: (0.3, 0.75)}
+"""Standard deviation along and across the column that stands for the partial volume of a slice of that thickness.
+
+Averaging renders of neighbouring planes would cost as much again for each: what changes most from plane to plane are
+the edges of cord, dura and protrusion, and they move front to back.
+"""
+_FINE = 0.35
+"""Where an edge filter begins to act, in parts of the acquired k-space."""
 
 
 @dataclass(frozen=True)
 class Scan:
     """What the scanner gave."""
 
-    magnitude: Float[ndarray, "n n"]
+    magnitude: Float[ndarray, "h w"]
     """Relative to CSF at the middle of the neck."""
     sigma: float
     """Noise of either channel relative to CSF."""
-    matrix: int
+    matrix: tuple[int, int]
+    """Acquired lines along rows and columns of the image."""
     artefacts: tuple[str, ...]
     """name:severity of each."""
 
 
-def coil_gain(canvas: Canvas, habitus: Habitus, rng: np.random.Generator) -> Float[ndarray, "s s"]:
-    """Draw the receive sensitivity: it decays from the skin of the back, and is 1 at the canal of C4/5."""
-    cells = 96
-    centre = np.arange(cells) / (cells - 1) * canvas.side * canvas.pixel_mm
-    x, y = (grid.ravel() for grid in np.meshgrid(centre, centre))
-    place = canvas.from_image(np.stack([x, y], axis=1))
-    distance = np.maximum(habitus.x(habitus.nape, place[:, 1]) - place[:, 0], 0) * 0.93
-    decay, ratio = rng.uniform(35, 80), rng.uniform(1, 5)
-    middle = float(habitus.x(habitus.nape - habitus.column, np.array([33.0]))[0]) * 0.93 - 9
-    gain = (1 + ratio * np.exp(-distance / decay)) / (1 + ratio * np.exp(-middle / decay))
-    front = np.clip((distance - middle - 15) / 110, 0, 1)
-    gain = gain * (1 - (1 - rng.uniform(0.6, 0.85)) * front)
-    u, v = 2 * x / x.max() - 1, 2 * y / y.max() - 1
-    c = rng.uniform(-0.05, 0.05, 5)
-    edge = rng.uniform(0.25, 0.6) * np.clip(np.abs(v) - 0.45, 0, 1) ** 1.5
-    field = gain * (1 + c[0] * u + c[1] * v + c[2] * u * v + c[3] * u**2 + c[4] * v**2) * (1 - edge)
-    return upsample(field.reshape(cells, cells), (canvas.side, canvas.side))
+def _even(value: float) -> int:
+    return max(round(value / 2) * 2, 8)
 
 
-def _ghost(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarray:
-    amplitude, period = (0.05, 0.12, 0.25)[severity - 1], rng.uniform(2, 8)
-    axis = 0 if rng.random() < 0.7 else 1
-    lines = np.arange(spectrum.shape[axis])
-    wave = 1 + amplitude * np.cos(2 * np.pi * lines / period + rng.uniform(0, 2 * np.pi))
-    return spectrum * (wave[:, None] if axis == 0 else wave[None, :])
+def acquired_lines(readout: Readout, shape: tuple[int, int], artefacts: Iterable[Artefact]) -> tuple[int, int]:
+    """Give how many lines are acquired along rows and columns of an image of that shape, never more than it has."""
+    longer = max(shape)
+    lines = [min(_even(readout.matrix * side / longer), side) for side in shape]
+    phase = readout.phase_axis
+    lines[phase] = min(_even(lines[phase] * readout.phase_share), shape[phase])
+    severity = severity_of(artefacts, "gibbs")
+    if severity:
+        coarse = faults.GIBBS_LINES[severity - 1] * shape[phase] / 512
+        lines[phase] = min(lines[phase], _even(coarse))
+    return lines[0], lines[1]
 
 
-def _motion(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarray:
-    """Shift the object along the phase axis from one segment of k-space to the next, in matrix pixels."""
-    lines = np.arange(len(spectrum)) - len(spectrum) // 2
-    segments = int(rng.integers(2, 6))
-    shift = rng.normal(0, (0.6, 1.5, 3.0)[severity - 1], segments)[np.arange(len(lines)) * segments // len(lines)]
-    shift -= shift[len(lines) // 2]
-    return spectrum * np.exp(-2j * np.pi * lines * shift / len(lines))[:, None]
+def spectrum_of(signal: Float[ndarray, "h w"], lines: tuple[int, int]) -> Complex[ndarray, "m n"]:
+    """Give the middle of the Fourier transform, centred at (m // 2, n // 2); only the columns needed are computed."""
+    height = len(signal)
+    rows, columns = lines
+    half = fft.fft(fft.rfft(signal, axis=1)[:, : columns // 2 + 1], axis=0)
+    wave = np.arange(-(rows // 2), rows - rows // 2)
+    right = half[wave % height][:, : columns - columns // 2]
+    left = np.conj(half[-wave % height][:, 1 : columns // 2 + 1][:, ::-1])
+    return np.concatenate([left, right], axis=1)
 
 
-def _spike(spectrum: ndarray, severity: int, rng: np.random.Generator) -> ndarray:
-    spiked = spectrum.copy()
-    top = np.abs(spectrum).max()
-    for _ in range((1, 2, 4)[severity - 1]):
-        row, column = (int(v) for v in rng.integers(len(spectrum) // 8, len(spectrum) * 7 // 8, 2))
-        spiked[row, column] += top * rng.uniform(0.02, 0.06)
-    return spiked
+def _filter(readout: Readout, count: int, *, blur_mm: float, size_mm: float, tapered: bool) -> Float[ndarray, " m"]:
+    wave = np.arange(count) - count // 2
+    ramp = np.abs(wave) / (count / 2)
+    taper = 1 - (readout.taper if tapered else 0.0) * 2 * np.clip(ramp - 0.5, 0, 1) ** 2
+    return taper * np.exp(-2 * (np.pi * blur_mm * wave / size_mm) ** 2)
 
 
-_ARTEFACTS = {"ghost": (_ghost, 0.15), "motion": (_motion, 0.10), "spike": (_spike, 0.03)}
-
-
-def _spoil(spectrum: ndarray, mode: Mode, ruined: bool, rng: np.random.Generator) -> tuple[ndarray, tuple[str, ...]]:
-    """Add artefacts by chance; `ruined` adds the worst ghost and motion."""
-    names = []
-    for name, (artefact, chance) in _ARTEFACTS.items():
-        happens = rng.random() < chance * (2.5 if mode == "stress" else 1)
-        severity = int(rng.choice([1, 1, 1, 2, 2, 3])) if mode != "stress" else int(rng.integers(1, 4))
-        if ruined and name != "spike":
-            happens, severity = True, 3
-        if happens:
-            spectrum = artefact(spectrum, severity, rng)
-            names.append(f"{name}:{severity}")
-    return spectrum, tuple(names)
+def _enhanced(spectrum: Complex[ndarray, "m n"], enhance: float) -> Complex[ndarray, "m n"]:
+    """Raise or lower fine structures, and the noise with them, as a scanner's edge or smoothing filter does."""
+    row, column = (((np.arange(count) - count // 2) / (count / 2) / _FINE) ** 2 for count in spectrum.shape)
+    return spectrum * (1 + enhance * (1 - np.exp(-row)[:, None] * np.exp(-column)[None, :]))
 
 
 def acquire(
-    canvas: Canvas, gain: Float[ndarray, "s s"], *, side: int, mode: Mode, ruined: bool,
-    noise: np.random.Generator, artefact: np.random.Generator,
+    signal: Float[ndarray, "h w"], *, readout: Readout, shape: tuple[int, int], size_mm: tuple[float, float],
+    artefacts: tuple[Artefact, ...], noise: np.random.Generator, rng: np.random.Generator,
 ) -> Scan:  # fmt: skip
-    """Measure k-space on the acquired matrix, spoil it, add complex noise, fill with zeros to the image's side."""
-    matrix = min(int(noise.choice([320, 352, 384, 448])), side)
-    wave = np.arange(-(matrix // 2), matrix - matrix // 2)
-    spectrum = fft.fft2(canvas.signal * gain)[np.ix_(wave % canvas.side, wave % canvas.side)]
-    ramp = np.abs(np.arange(matrix) - matrix // 2) / (matrix / 2)
-    taper = 1 - noise.uniform(0.1, 0.6) * np.clip(ramp - 0.5, 0, 1) ** 2 * 2
-    spectrum = spectrum * taper[:, None] * taper[None, :]
-    spectrum, names = _spoil(spectrum, mode, ruined, artefact)
-    sigma = float(np.clip(0.05 * np.exp(noise.normal(0, 0.25)), 0.03, 0.09))
-    if mode == "stress":
-        sigma = float(noise.choice([0.12, 0.2, 0.3]))
-    sigma = 0.3 if ruined else sigma
-    amount = sigma * canvas.side**2 / matrix
-    pair = noise.standard_normal((2, matrix, matrix))
+    """Measure the object (`size_mm` wide and high) and reconstruct an image of that shape; `rng` is the artefacts'."""
+    axis = readout.phase_axis
+    lengths = size_mm[::-1]
+    if severity_of(artefacts, "wrap"):
+        signal = faults.wrap(signal, severity_of(artefacts, "wrap"), axis)
+    lines = acquired_lines(readout, shape, artefacts)
+    spectrum = spectrum_of(signal, lines)
+    sharp = severity_of(artefacts, "gibbs") > 0
+    for k in (0, 1):
+        gain = _filter(readout, lines[k], blur_mm=_BLUR_MM[readout.thickness_mm][k], size_mm=lengths[k],
+                       tapered=not (sharp and k == axis))  # fmt: skip
+        spectrum = spectrum * np.expand_dims(gain, 1 - k)
+    for artefact in artefacts:
+        if artefact.name == "ghost":
+            spectrum = faults.ghost(spectrum, artefact.severity, axis, rng)
+        elif artefact.name == "motion":
+            spectrum = faults.motion(spectrum, artefact.severity, axis, rng, size_mm=lengths[axis])
+        elif artefact.name == "spike":
+            spectrum = faults.spike(spectrum, artefact.severity, rng)
+        elif artefact.name == "zipper":
+            spectrum = faults.zipper(spectrum, artefact.severity, axis, rng, unit=float(signal.size))
+    amount = readout.sigma * signal.size / np.sqrt(lines[0] * lines[1])
+    pair = noise.standard_normal((2, *lines))
     spectrum = spectrum + amount * (pair[0] + 1j * pair[1])
-    full = np.zeros((side, side), dtype=complex)
-    full[np.ix_(wave % side, wave % side)] = spectrum
-    magnitude = np.abs(fft.ifft2(full)) * (side / canvas.side) ** 2
-    return Scan(np.round(magnitude, DECIMALS), sigma, matrix, names)
-
-
-def window(magnitude: Float[ndarray, "n n"], rng: np.random.Generator, *, linear: bool) -> Float[ndarray, "n n"]:
-    """Scale to grey values 0..255, not yet clipped or rounded: dark, led by the fat under the skin.
-
-    `linear` leaves out the curves that a DICOM window cannot hold.
-    """
-    target, chance, gamma, level = rng.uniform(140, 220), rng.random(), rng.uniform(0.6, 1), rng.uniform(4, 12)
-    bright = float(np.percentile(magnitude, 99.9))
-    grey = magnitude * (target / bright)
-    if chance < 0.05 and not linear:
-        grey = 255 * np.clip(magnitude / bright, 0, 1) ** gamma
-    elif chance < 0.10:
-        grey = magnitude * 255 / max(bright * 0.6, 1.0)
-    elif chance < 0.13 and not linear:
-        grey = grey + level
-    return np.round(grey, DECIMALS)
+    if readout.enhance:
+        spectrum = _enhanced(spectrum, readout.enhance)
+    full = np.zeros(shape, dtype=complex)
+    where = [np.arange(-(count // 2), count - count // 2) % side for count, side in zip(lines, shape, strict=True)]
+    full[np.ix_(*where)] = spectrum
+    magnitude = np.abs(fft.ifft2(full)) * (full.size / signal.size)
+    return Scan(np.round(magnitude, DECIMALS), readout.sigma, lines, tuple(map(str, artefacts)))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from meddet.classes import LEVELS
-from meddet.phantom.presets import PROTRUSION_MM, Mode, Preset, stream
+from meddet.phantom.presets import PROTRUSION_MM, Mode, stream
 from meddet.phantom.spine import draw_body, draw_degeneration
 
 _BASE = np.array([0.18, 0.35, 0.47, 0.65, 0.58, 0.20])
@@ -16,6 +16,7 @@ _BULGE_SHARE = 0.15
 _POPULATION = 3000
 _NUM = len(LEVELS)
 _BLUNTNESS = 1.3
+_NECK = 0.75
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,13 @@ def solve_shift(prevalence: float, mode: Mode) -> float:
     return round((low + high) / 2, 3)
 
 
-def draw_protrusions(age: float, degeneration: ndarray, preset: Preset, rng: np.random.Generator) -> Protrusions:
+def draw_protrusions(
+    age: float, degeneration: ndarray, rng: np.random.Generator, *, prevalence: float, mode: Mode
+) -> Protrusions:
     """Draw the hidden state of the labelled discs of one patient."""
-    shift = solve_shift(preset.prevalence, preset.mode)
+    shift = solve_shift(prevalence, mode)
     herniated = _probability(np.array([[age]]), degeneration[None, :_NUM], shift)
-    depth = _depths(rng.random((1, _NUM)), herniated, preset.mode, rng)[0]
+    depth = _depths(rng.random((1, _NUM)), herniated, mode, rng)[0]
     hernia = depth >= 1.4
     extruded = hernia & (rng.random(_NUM) < 0.08)
     return Protrusions(
@@ -107,8 +110,12 @@ def draw_protrusions(age: float, degeneration: ndarray, preset: Preset, rng: np.
 
 
 def half_width(pathology: Protrusions, level: int, posterior_height: float, depth: float) -> float:
-    """Give half the height of a protrusion at half its depth: a deep one is never thinner than it is long."""
-    return float(pathology.width[level]) * posterior_height / 2 + 0.45 * depth
+    """Give half the height of a protrusion at half its depth: a deep one is never thinner than it is long.
+
+    The neck of an extrusion is thinner; its head, 1.3 times this, comes back to the usual width.
+    """
+    half = float(pathology.width[level]) * posterior_height / 2 + 0.45 * depth
+    return _NECK * half if pathology.migration[level] else half
 
 
 def contour(offset: Float[ndarray, " n"], *, depth: float, half: float, skew: float) -> Float[ndarray, " n"]:

@@ -1,6 +1,6 @@
 """The sizes in which the synthetic CDH-1848 comes, and the one place where its random streams are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -8,8 +8,14 @@ import numpy as np
 PROTRUSION_MM = 1.2
 """A disc is labelled protrusion if it reaches at least this far past the posterior vertebral line in that slice."""
 
-Mode = Literal["easy", "default", "stress"]
-STREAMS = ("frame", "geometry", "pathology", "slice", "tissue", "surroundings", "coil", "noise", "artefact", "export")
+Mode = Literal["easy", "default", "stress", "diverse"]
+"""easy leaves a gap between the classes and has no artefacts; default is the paper's hospital; stress raises noise and
+artefacts; diverse draws scanner, view, contrast and annotator anew for each patient."""
+
+STREAMS = (
+    "frame", "geometry", "pathology", "slice", "tissue", "surroundings", "coil", "noise", "artefact", "export",
+    "protocol", "rater",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Preset:
     excluded_incomplete: int
     excluded_operated: int
     side: int
-    """Rows and columns of an image."""
+    """Rows and columns of an image; of a diverse one 0.5 to 1.25 times as many."""
     patients_with_three: int
     """Enrolled patients with three images; every other patient has two."""
     dicom_share: float = 0.1
@@ -32,8 +38,11 @@ class Preset:
     """Expected share of discs whose label in the slice is protrusion."""
     label_noise: float = 0.0
     """Probability that the label of a disc within 0.4 mm of the threshold is flipped."""
-    mode: Mode = "default"
-    """easy leaves a gap between the classes, stress raises noise and artefacts."""
+    mix: tuple[tuple[Mode, float], ...] = (("default", 0.5), ("diverse", 0.5))
+    """Modes and their shares of the patients."""
+    raters: int = 3
+    rated_share: float = 0.2
+    """Share of the enrolled patients whose reference is what the raters agree on."""
 
     @property
     def excluded(self) -> int:
@@ -44,6 +53,14 @@ class Preset:
     def enrolled(self) -> int:
         """Patients that remain."""
         return self.scanned - self.excluded
+
+    def only(self, mode: Mode) -> "Preset":
+        """Give the same set with every patient of one mode."""
+        return replace(self, mix=((mode, 1.0),))
+
+    def read_by(self, raters: int) -> "Preset":
+        """Give the same set with every enrolled patient read by that many raters."""
+        return replace(self, raters=raters, rated_share=1.0)
 
 
 PRESETS: dict[str, Preset] = {

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from meddet.phantom.protocol import Sequence
+
 _RELAXATION = {
     "csf": (4273.0, 1578.0, 107.5),
     "cord": (780.0, 102.0, 58.7),
@@ -15,6 +17,8 @@ _RELAXATION = {
     "marrow": (515.0, 101.0, 91.1),
 }
 """T1 ms, T2 ms, proton density (PMC7410772)."""
+_FIELD = {1.0: (0.84, 1.06), 1.5: (0.92, 1.03), 3.0: (1.1, 0.96)}
+"""What the field in tesla makes of T1 and T2; CSF keeps its own. [E], about half the step that Stanisz 2005 reports."""
 _RANGES = {
     "fat": (1.0, 1.45),
     "muscle": (0.14, 0.22),
@@ -30,14 +34,17 @@ _RANGES = {
     "cortex": (0.01, 0.03),
     "interspinous": (0.2, 0.34),
 }
+"""At TE 102 ms, the middle of the paper's protocol."""
+_DECAY_MS = {"muscle": 60, "tongue": 60, "soft": 80, "annulus": 60, "cap": 60, "grey": 150, "white": 150}
+"""How fast these fall off with the echo time, beyond CSF."""
+_MARROW = {"t2": (0.35, 0.8), "intermediate": (0.5, 1.5), "stir": (0.1, 0.35)}
+_FAT_SUPPRESSED = {"fat": 0.14, "marrow": 0.4, "interspinous": 0.5}
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Signals of one patient's tissues relative to CSF, and the protocol that gives them."""
+    """Signals of one patient's tissues relative to CSF."""
 
-    repetition_ms: float
-    echo_ms: float
     signal: dict[str, float]
 
     def __getitem__(self, name: str) -> float:
@@ -58,12 +65,21 @@ def spin_echo(
     return density * (1 - np.exp(-repetition_ms / t1)) * np.exp(-echo_ms / t2)
 
 
-def draw_tissue(rng: np.random.Generator) -> Tissue:
-    """Draw protocol and tissue: TR 2500-4500 ms, TE 85-120 ms, relaxations with 6 % log-normal jitter."""
-    repetition, echo = float(rng.uniform(2500, 4500)), float(rng.uniform(85, 120))
+def draw_tissue(sequence: Sequence, rng: np.random.Generator) -> Tissue:
+    """Draw the tissues of a patient under that sequence: relaxations with 6 % log-normal jitter."""
     relaxation = np.array(list(_RELAXATION.values())) * np.exp(rng.normal(0, 0.06, (len(_RELAXATION), 3)))
-    values = spin_echo(repetition, echo, relaxation)
+    relaxation[1:, :2] *= _FIELD[sequence.field_t]
+    values = spin_echo(sequence.repetition_ms, sequence.echo_ms, relaxation)
     signal = dict(zip(_RELAXATION, (values / values[0]).tolist(), strict=True))
-    signal["marrow"] = float(np.clip(signal["marrow"], 0.35, 0.8))
     signal |= {name: float(rng.uniform(low, high)) for name, (low, high) in _RANGES.items()}
-    return Tissue(repetition, echo, signal)
+    for name, decay in _DECAY_MS.items():
+        signal[name] *= float(np.exp(np.clip((102 - sequence.echo_ms) / decay, -1.0, 0.7)))
+    if sequence.weighting == "stir":
+        signal |= {name: signal[name] * factor for name, factor in _FAT_SUPPRESSED.items()}
+    spread = np.exp(sequence.jitter * rng.standard_normal(len(signal)))
+    signal = {name: value * float(factor) for (name, value), factor in zip(signal.items(), spread, strict=True)}
+    signal["csf"] = 1.0
+    low, high = _MARROW[sequence.weighting]
+    widened = float(np.exp(2 * sequence.jitter))
+    signal["marrow"] = float(np.clip(signal["marrow"], low / widened, high * widened))
+    return Tissue(signal)

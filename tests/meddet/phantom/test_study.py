@@ -7,7 +7,7 @@ from meddet.phantom.pathology import contour, slice_depth, solve_shift
 from meddet.phantom.presets import PRESETS, PROTRUSION_MM, stream
 from meddet.phantom.study import DiscBox, Slice, cap_outline, disc_outline, draw_patient, draw_slice
 
-FULL = PRESETS["full"]
+FULL = PRESETS["full"].only("default")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_label_noise_flips_only_near_the_threshold():
 
 
 def test_easy_leaves_a_gap_between_the_classes():
-    easy = replace(FULL, mode="easy")
+    easy = FULL.only("easy")
     depths = [b.depth_mm for n in range(1, 60) for b in draw_slice(easy, draw_patient(easy, n), 1).boxes]
     assert not [d for d in depths if 0.8 < d < 1.8]
     assert min(depths) < 0.8 and max(depths) > 1.8
