@@ -1,104 +1,178 @@
-"""Single-frame grey DICOM images."""
+"""DICOM images of one or several frames, in every transfer syntax that a permissively licensed decoder reads."""
 
+import io
+import mmap
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from meddet.data.decode import check_decoder, decode_frame
+from meddet.data.frames import frame_header, frame_order, frame_spacing, frame_turn
 from meddet.data.scan import Refused, Scan, check_size, one_line
+from meddet.data.shades import padding, rescaled, shaded
 
 _BROKEN = (
     *(AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError),
     *(TypeError, ValueError, BytesLengthException, struct.error, zlib.error),
 )
+_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+_MAX_INFLATED = 2**26
+_GREY_TOLERANCE = 2
+"""So far apart lossy compression sets the three samples of a grey pixel, of 255."""
 
 
-def read_dicom(path: Path, *, max_pixels: int) -> Scan:
-    """Read rescaled values, padding, window, polarity and spacing; pixels stay in the file's own row and column order.
+@dataclass(frozen=True)
+class Frames:
+    """A DICOM image whose header has been checked. `order` lists its frames along their normal."""
 
-    The size is checked in the header before any pixel is decoded. A sigmoid VOI function counts as no window.
+    dataset: Dataset
+    order: tuple[int, ...]
+
+    def scan(self, index: int) -> Scan:
+        """Decode a frame; its pixels stay in the file's own row and column order.
+
+        Errors:
+            Refused: a broken frame, or one that isn't grey.
+        """
+        with _refusing():
+            header = frame_header(self.dataset, index)
+            stored = decode_frame(self.dataset, index)
+            kind = self.dataset.PhotometricInterpretation
+            spacing, turn = frame_spacing(header), frame_turn(header)
+            if kind not in _GREY:
+                grey = _one_channel(apply_color_lut(stored, self.dataset) if kind == "PALETTE COLOR" else stored)
+                everywhere = np.ones(grey.shape, dtype=np.bool_)
+                return Scan(values=grey.astype(np.float64), valid=everywhere, spacing_mm=spacing, to_upright=turn)
+            values = rescaled(stored, header)
+            valid = np.isfinite(values) & ~padding(stored, header)
+            shades, window = shaded(values, header)
+            return Scan(shades, valid, spacing, window=window, inverted=kind == "MONOCHROME1", to_upright=turn)
+
+
+def read_dicom(path: Path, *, max_pixels: int) -> Frames:
+    """Read and check a file's header, then its stored pixels, still encoded.
+
+    The sizes of all frames together are held against `max_pixels` and against the file's own length first.
 
     Errors:
-        Refused: not DICOM, truncated, without pixels, too large, of several frames, or not grey.
+        Refused: not DICOM, a program, truncated, without pixels, too large, or of a kind that isn't read.
     """
-    try:
-        with warnings.catch_warnings():
-            # pydicom warns about odd but legible elements, e.g. a UID with a leading zero
-            warnings.simplefilter("ignore")
-            header, stored = _read(path, max_pixels=max_pixels)
-            values = stored * float(header.get("RescaleSlope") or 1) + float(header.get("RescaleIntercept") or 0)
-            return Scan(
-                values=values,
-                valid=np.isfinite(values) & ~_padding(header, stored),
-                spacing_mm=_spacing(header),
-                window=_window(header),
-                inverted=header.PhotometricInterpretation == "MONOCHROME1",
-            )
-    except InvalidDicomError:
-        raise Refused("expected a DICOM file, got one without the DICM mark") from None
-    except _BROKEN as error:
-        raise Refused(f"expected a whole DICOM image, got: {one_line(error)}") from None
-
-
-def _read(path: Path, *, max_pixels: int) -> tuple[Dataset, Shaped[np.ndarray, "h w"]]:
-    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise Refused("expected a transfer syntax that isn't deflated, whose size shows before decoding")
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    for keyword in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"):
-        if header.get(keyword) is None:
-            raise Refused(f"expected the element {keyword}, found none")
-    check_size(int(header.Rows), int(header.Columns), max_pixels=max_pixels)
-    frames = int(header.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise Refused(f"expected one frame, got {frames}")
-    if header.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        raise Refused(f"expected a grey image (MONOCHROME1 or 2), got {header.PhotometricInterpretation}")
-    whole = pydicom.dcmread(path)
-    if "PixelData" not in whole:
-        raise Refused("expected PixelData, found none; is the file truncated?")
-    return whole, whole.pixel_array
-
-
-def _padding(header: Dataset, stored: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    value = header.get("PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
-    limit = header.get("PixelPaddingRangeLimit", value)
-    return (stored >= min(value, limit)) & (stored <= max(value, limit))
-
-
-def _spacing(header: Dataset) -> tuple[float, float] | None:
-    spacing = header.get("PixelSpacing")
-    if not spacing:
-        return None
-    row, column = (float(value) for value in spacing)
-    if not (row > 0 and column > 0):
-        raise Refused(f"expected a positive PixelSpacing, got {row} and {column}")
-    return row, column
-
-
-def _window(header: Dataset) -> tuple[float, float] | None:
-    """Give the values that become 0 and 1 (DICOM PS3.3 C.11.2.1.2); of several windows the first counts."""
-    function = header.get("VOILUTFunction") or "LINEAR"
-    if header.get("WindowCenter") is None or header.get("WindowWidth") is None or function == "SIGMOID":
-        return None
-    centre, width = (float(np.atleast_1d(header[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-    if not width > 0:
-        raise Refused(f"expected a WindowWidth above {1 if function == 'LINEAR' else 0}, got {header.WindowWidth}")
-    return centre - width / 2, centre + width / 2
+    with _refusing(), path.open("rb") as file:
+        _check_start(file.read(132))
+        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+        if syntax is None:
+            raise Refused("expected a TransferSyntaxUID, found none")
+        check_decoder(syntax)
+        source: Any
+        if syntax == DeflatedExplicitVRLittleEndian:
+            source = io.BytesIO(plain := _inflated(path))
+            size = len(plain)
+        else:
+            # a read of a map ends with the file, whatever length an element declares
+            source = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            size = len(source)
+        with source:
+            count = _check_header(pydicom.dcmread(source, stop_before_pixels=True), size, max_pixels=max_pixels)
+            source.seek(0)
+            dataset = pydicom.dcmread(source)
+        if "PixelData" not in dataset:
+            raise Refused("expected PixelData, found none; is the file truncated?")
+        return Frames(dataset=dataset, order=frame_order(dataset, count))
 
 
 def is_dicom(path: Path) -> bool:
     """Look for the DICM mark: scanners often save without a suffix."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def _check_start(start: bytes) -> None:
+    if start[128:] != b"DICM":
+        raise Refused("expected a DICOM file, got one without the DICM mark")
+    if start.startswith(_PROGRAMS):
+        raise Refused("expected a DICOM file, got one that is a program as well")
+
+
+def _check_header(header: Dataset, size: int, *, max_pixels: int) -> int:
+    """Refuse what won't be decoded; return the number of frames."""
+    for keyword in _NEEDED:
+        if header.get(keyword) is None:
+            raise Refused(f"expected the element {keyword}, found none")
+    rows, columns, frames = int(header.Rows), int(header.Columns), int(header.get("NumberOfFrames") or 1)
+    check_size(rows, columns, max_pixels=max_pixels)
+    if frames < 1 or rows * columns * frames > max_pixels:
+        raise Refused(f"expected frames of at most {max_pixels} pixels together, got {frames} of {rows} x {columns}")
+    kind, samples = str(header.PhotometricInterpretation), int(header.SamplesPerPixel)
+    if kind not in (*_GREY, "PALETTE COLOR", *_COLOURS) or samples != (3 if kind in _COLOURS else 1):
+        raise Refused(f"expected a grey image, a palette or three samples, got {samples} sample(s) of {kind[:16]!r}")
+    allocated, stored = int(header.BitsAllocated), int(header.BitsStored)
+    if (
+        allocated not in (8, 16, 32)
+        or not 1 <= stored <= allocated
+        or int(header.get("HighBit", stored - 1)) != stored - 1
+    ):
+        raise Refused(f"expected 8, 16 or 32 bits, of which the lowest are used, got {stored} used of {allocated}")
+    least = rows * columns * frames * samples * allocated // 8
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        least = 8 * frames
+    elif kind == "YBR_FULL_422":
+        least = least * 2 // 3
+    if least > size:
+        raise Refused(f"expected at least {least} bytes of pixels, as the header says, got a file of {size} bytes")
+    return frames
+
+
+def _inflated(path: Path) -> bytes:
+    """Give a deflated file in its plain form, of bounded size."""
+    meta = read_file_meta_info(path)
+    content = path.read_bytes()
+    start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    plain = inflater.decompress(content[start:], _MAX_INFLATED + 1)
+    if len(plain) > _MAX_INFLATED:
+        raise Refused(f"expected at most {_MAX_INFLATED} bytes after inflating, got more")
+    if not inflater.eof:
+        raise Refused("expected a whole deflated data set, got a part")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    empty = pydicom.FileDataset(buffer, {}, file_meta=meta, preamble=bytes(128))
+    pydicom.dcmwrite(buffer, empty, enforce_file_format=True)
+    return buffer.getvalue() + plain
+
+
+def _one_channel(colours: Shaped[np.ndarray, "h w 3"]) -> Shaped[np.ndarray, "h w"]:
+    """Take the green of an image whose three samples agree."""
+    apart = colours.max(axis=2).astype(np.int64) - colours.min(axis=2)
+    if apart.max() > _GREY_TOLERANCE * (colours.dtype.itemsize == 1):
+        raise Refused("expected a grey image, got colours")
+    return colours[..., 1]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what pydicom and its plugins raise into a refusal. Their warnings are about odd but legible elements."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InvalidDicomError:
+        raise Refused("expected a DICOM file, got one without the DICM mark") from None
+    except _BROKEN as error:
+        raise Refused(f"expected a whole DICOM image, got: {one_line(error)}") from None

@@ -7,10 +7,12 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Float
 
-from meddet.data.dicom import is_dicom, read_dicom
+from meddet.data.dicom import Frames, is_dicom, read_dicom
 from meddet.data.nifti import Volume, read_volume
 from meddet.data.png import encode_grey16, read_grey16, read_png
 from meddet.data.scan import Refused, Scan, check_size, naming, windowed
+from meddet.data.tiff import read_tiff
+from meddet.data.upright import Turn
 from meddet.files import write_atomic
 
 _SQUARE_TOLERANCE = 0.01
@@ -18,51 +20,59 @@ _SQUARE_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Image:
-    """One sagittal slice, float32 in [0, 1]. `spacing_mm` is (row, column), None where the file doesn't say."""
+    """One sagittal slice, float32 in [0, 1]. `spacing_mm` is (row, column), None where the file doesn't say.
+
+    `to_upright` is the turn that sets superior up and anterior left, None where the file doesn't know.
+    """
 
     pixels: Float[np.ndarray, "h w"]
     spacing_mm: tuple[float, float] | None
+    to_upright: Turn | None = None
 
 
 def read_image(path: Path, *, percentiles: tuple[float, float], max_pixels: int) -> Image:
-    """Read a file that holds one image: DICOM of one frame, grey PNG, or NIfTI of one sagittal slice.
+    """Read a file that holds one image: DICOM of one frame, grey PNG or TIFF, or NIfTI of one sagittal slice.
 
-    Pixels keep the file's size; where it names no window, `percentiles` become 0 and 1.
+    Pixels keep the file's size and order; where it names no window, `percentiles` become 0 and 1.
 
     Errors:
         ValueError: one line with the file, what was expected and what came.
     """
     with naming(path):
-        scan = _read(path, max_pixels=max_pixels)
-        if isinstance(scan, Volume):
-            if scan.num_slices != 1:
-                raise Refused(f"expected one sagittal slice, got {scan.num_slices}")
-            scan = scan.sagittal(0)
-    return Image(pixels=windowed(scan, percentiles=percentiles), spacing_mm=scan.spacing_mm)
+        found = _read(path, max_pixels=max_pixels)
+        if isinstance(found, Volume):
+            if found.num_slices != 1:
+                raise Refused(f"expected one sagittal slice, got {found.num_slices}")
+            found = found.sagittal(0)
+        if isinstance(found, Frames):
+            if len(found.order) != 1:
+                raise Refused(f"expected one frame, got {len(found.order)}")
+            found = found.scan(0)
+        return _image(found, percentiles)
 
 
 def read_slices(
     path: Path, *, percentiles: tuple[float, float], max_pixels: int, count: int = 3
 ) -> list[tuple[str, Image]]:
-    """Read the middle `count` sagittal slices of a volume, named "sag_025" by the file's own numbering.
+    """Read the middle `count` slices of a volume or of several frames, named "sag_025" or "frame_012" by the file.
 
-    Slices of a volume are resampled to square pixels. A file of one image gives one item named "".
+    Slices of a volume are resampled to square pixels; frames, sorted by position, keep theirs. A file of one image
+    gives one item named "".
 
     Errors:
         ValueError: as `read_image`.
     """
     with naming(path):
-        scan = _read(path, max_pixels=max_pixels)
-        if isinstance(scan, Scan):
-            return [("", Image(pixels=windowed(scan, percentiles=percentiles), spacing_mm=scan.spacing_mm))]
-        count = min(count, scan.num_slices)
-        first = min(max(0, scan.num_slices // 2 - count // 2), scan.num_slices - count)
-        slices = []
-        for index in range(first, first + count):
-            cut = scan.sagittal(index)
-            image = Image(pixels=windowed(cut, percentiles=percentiles), spacing_mm=cut.spacing_mm)
-            slices.append((f"sag_{index:03d}", _square(image, max_pixels=max_pixels)))
-        return slices
+        found = _read(path, max_pixels=max_pixels)
+        if isinstance(found, Scan):
+            return [("", _image(found, percentiles))]
+        if isinstance(found, Frames):
+            if len(found.order) == 1:
+                return [("", _image(found.scan(0), percentiles))]
+            chosen = [found.order[place] for place in _middle(len(found.order), count)]
+            return [(f"frame_{index + 1:03d}", _image(found.scan(index), percentiles)) for index in chosen]
+        cuts = [(f"sag_{index:03d}", found.sagittal(index)) for index in _middle(found.num_slices, count)]
+        return [(name, _square(_image(cut, percentiles), max_pixels=max_pixels)) for name, cut in cuts]
 
 
 def write_canonical(path: Path, pixels: Float[np.ndarray, "h w"]) -> None:
@@ -81,16 +91,28 @@ def read_canonical(path: Path) -> Float[np.ndarray, "h w"]:
         return (read_grey16(path) / 65535).astype(np.float32)
 
 
-def _read(path: Path, *, max_pixels: int) -> Scan | Volume:
+def _read(path: Path, *, max_pixels: int) -> Scan | Volume | Frames:
     _check_file(path)
     name = path.name.lower()
     if name.endswith(".png"):
         return read_png(path, max_pixels=max_pixels)
+    if name.endswith((".tif", ".tiff")):
+        return read_tiff(path, max_pixels=max_pixels)
     if name.endswith((".nii", ".nii.gz")):
         return read_volume(path, max_pixels=max_pixels)
     if name.endswith(".dcm") or is_dicom(path):
         return read_dicom(path, max_pixels=max_pixels)
-    raise Refused("expected DICOM (.dcm), NIfTI (.nii, .nii.gz) or PNG (.png), got another kind of file")
+    raise Refused("expected DICOM (.dcm), NIfTI (.nii, .nii.gz), PNG or TIFF, got another kind of file")
+
+
+def _image(scan: Scan, percentiles: tuple[float, float]) -> Image:
+    return Image(windowed(scan, percentiles=percentiles), scan.spacing_mm, scan.to_upright)
+
+
+def _middle(total: int, count: int) -> range:
+    count = min(count, total)
+    first = min(max(0, total // 2 - count // 2), total - count)
+    return range(first, first + count)
 
 
 def _check_file(path: Path) -> None:
@@ -107,4 +129,4 @@ def _square(image: Image, *, max_pixels: int) -> Image:
     rows, columns = (round(size * factor) for size, factor in zip(image.pixels.shape, zoom, strict=True))
     check_size(rows, columns, max_pixels=max_pixels)
     pixels = scipy.ndimage.zoom(image.pixels, zoom, order=1, mode="nearest", grid_mode=True)
-    return Image(pixels=np.clip(pixels, 0, 1).astype(np.float32), spacing_mm=(side, side))
+    return Image(np.clip(pixels, 0, 1).astype(np.float32), (side, side), image.to_upright)

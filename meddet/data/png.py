@@ -1,10 +1,11 @@
-"""Grey PNG files of 8 or 16 bits."""
+"""Grey PNG files of 8 or 16 bits, and what Pillow decodes for TIFF as well."""
 
 import io
 import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -25,12 +26,21 @@ def read_png(path: Path, *, max_pixels: int) -> Scan:
     Errors:
         Refused: unreadable, truncated, too large (before decoding) or not grey.
     """
-    values = _decode(path, max_pixels=max_pixels)
+    return grey_scan(decode(path, "PNG", max_pixels=max_pixels))
+
+
+def grey_scan(values: Shaped[np.ndarray, "h w *channels"], *, inverted: bool = False) -> Scan:
+    """Make a scan of one channel, or of three that are equal.
+
+    Errors:
+        Refused: colours.
+    """
     if values.ndim == 3:
         if not ((values[..., 0] == values[..., 1]) & (values[..., 1] == values[..., 2])).all():
             raise Refused("expected a grey image, got colours")
         values = values[..., 0]
-    return Scan(values=values.astype(np.float64), valid=np.ones(values.shape, dtype=np.bool_), spacing_mm=None)
+    everywhere = np.ones(values.shape, dtype=np.bool_)
+    return Scan(values=values.astype(np.float64), valid=everywhere, spacing_mm=None, inverted=inverted)
 
 
 def read_grey16(path: Path) -> UInt16[np.ndarray, "h w"]:
@@ -39,7 +49,7 @@ def read_grey16(path: Path) -> UInt16[np.ndarray, "h w"]:
     Errors:
         Refused: unreadable or of another kind.
     """
-    values = _decode(path, max_pixels=PIL.Image.MAX_IMAGE_PIXELS or 2**26)
+    values = decode(path, "PNG", max_pixels=PIL.Image.MAX_IMAGE_PIXELS or 2**26)
     if values.dtype != np.uint16:
         raise Refused(f"expected a 16-bit grey PNG, got {values.dtype} of shape {values.shape}")
     return values
@@ -54,19 +64,27 @@ def encode_grey16(pixels: Float[np.ndarray, "h w"]) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(path: Path, *, max_pixels: int) -> Shaped[np.ndarray, "h w *channels"]:
+def decode(path: Path, kind: Literal["PNG", "TIFF"], *, max_pixels: int) -> Shaped[np.ndarray, "h w *channels"]:
+    """Decode one picture, after its header has told its size.
+
+    Errors:
+        Refused: unreadable, truncated, too large, of several pages or of another mode.
+    """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path, formats=["PNG"]) as file:
-                mode, (columns, rows) = file.mode, file.size
-                if rows * columns <= max_pixels and (mode in _GREY_MODES or mode == "RGB"):
+            with PIL.Image.open(path, formats=[kind]) as file:
+                mode, (columns, rows), pages = file.mode, file.size, getattr(file, "n_frames", 1)
+                if rows * columns <= max_pixels and (mode in _GREY_MODES or mode == "RGB") and pages == 1:
                     return np.asarray(file)
-    except _BOMBS as error:
-        raise Refused(f"expected an image of 1 to {max_pixels} pixels, got more ({one_line(error)})") from None
+    except _BOMBS:
+        raise Refused(f"expected an image of 1 to {max_pixels} pixels, got more") from None
     except PIL.UnidentifiedImageError:
-        raise Refused("expected a PNG image, got something else or a broken header") from None
+        raise Refused(f"expected a {kind} image, got something else or a broken header") from None
     except _BROKEN as error:
-        raise Refused(f"expected a whole PNG image, got: {one_line(error)}") from None
+        raise Refused(f"expected a whole {kind} image, got: {one_line(error)}") from None
     check_size(rows, columns, max_pixels=max_pixels)
-    raise Refused(f"expected a grey PNG of 8 or 16 bits, got mode {mode}")
+    if pages != 1:
+        raise Refused(f"expected one page, got {pages}")
+    raise Refused(f"expected a grey {kind} of 8 or 16 bits, got mode {mode}")

@@ -1,5 +1,6 @@
 """What a file holds before windowing, and the window that makes an image of it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,13 +9,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from meddet.data.upright import Turn
+
+_LINE = 200
+_LARGEST = 1e30
+"""Beyond, differences of float64 values may overflow."""
+
 
 @dataclass(frozen=True)
 class Scan:
     """One slice in the file's own unit.
 
     Pixels that are not `valid` (padding, NaN) become 0. `window` holds the values that become 0 and 1, None where the
-    file names no window. An `inverted` scan shows high values dark. `spacing_mm` is (row, column).
+    file names no window. An `inverted` scan shows high values dark. `spacing_mm` is (row, column). `to_upright` sets
+    superior up and anterior left; None where the file doesn't know, or knows that the plane isn't sagittal.
     """
 
     values: Float[np.ndarray, "h w"]
@@ -22,17 +30,23 @@ class Scan:
     spacing_mm: tuple[float, float] | None
     window: tuple[float, float] | None = None
     inverted: bool = False
+    to_upright: Turn | None = None
 
 
 def windowed(scan: Scan, *, percentiles: tuple[float, float]) -> Float[np.ndarray, "h w"]:
     """Map a scan to float32 in [0, 1], by its own window or by percentiles of its valid pixels.
 
     A constant scan becomes 0 everywhere.
+
+    Errors:
+        Refused: no valid pixel, or numbers too large to scale.
     """
     blank = np.zeros(scan.values.shape, dtype=np.float32)
     inside = scan.values[scan.valid]
     if not inside.size:
-        return blank
+        raise Refused("expected pixels, got padding or no numbers everywhere")
+    if np.abs(inside).max() > _LARGEST:
+        raise Refused(f"expected values up to {_LARGEST:g}, got larger ones")
     low, high = scan.window or tuple(np.percentile(inside, percentiles).tolist())
     if high <= low:
         low, high = float(inside.min()), float(inside.max())
@@ -64,5 +78,6 @@ def check_size(rows: int, columns: int, *, max_pixels: int) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Say what a library said, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Say what a library said, on one short line, without what it quotes: that may be a patient's name."""
+    text = re.sub(r"(['\"]).*?\1", "...", " ".join(str(error).split()))
+    return text[:_LINE] or type(error).__name__

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from meddet.data.images import Image, read_canonical, read_image, read_slices, write_canonical
 from tests.dicom_writer import write_dicom
@@ -156,7 +155,7 @@ def test_padding_is_0_and_moves_no_percentile(tmp_path: Path, photometric: str) 
 
 @pytest.mark.parametrize(
     ("function", "low", "high"),
-    [(None, 15.0, 25.0), ("LINEAR", 15.0, 25.0), ("LINEAR_EXACT", 15.0, 26.0), ("SIGMOID", 0.0, 40.0)],
+    [(None, 15.0, 25.0), ("LINEAR", 15.0, 25.0), ("LINEAR_EXACT", 15.0, 26.0)],
 )
 def test_the_first_window_of_the_file_counts(tmp_path: Path, function: str | None, low: float, high: float) -> None:
     values = np.arange(41, dtype=np.uint16)[None]
@@ -176,12 +175,11 @@ def test_a_dicom_file_needs_no_suffix(tmp_path: Path) -> None:
         ({"PixelData": None}, ("PixelData", "found none")),
         ({"Rows": None}, ("element Rows", "found none")),
         ({"Rows": 65535, "Columns": 65535}, ("1 to 1000000 pixels", "65535 x 65535")),
-        ({"Rows": 300}, ("whole DICOM image",)),
+        ({"Rows": 300}, ("at least 2400 bytes of pixels", "as the header says")),
         ({"NumberOfFrames": 7}, ("one frame", "got 7")),
-        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, ("grey", "RGB")),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, ("whole DICOM image",)),
         ({"PixelSpacing": [0, 1]}, ("positive PixelSpacing",)),
         ({"WindowCenter": 5, "WindowWidth": 1}, ("WindowWidth above 1", "got 1")),
-        ({"TransferSyntaxUID": DeflatedExplicitVRLittleEndian}, ("isn't deflated",)),
     ],
 )
 def test_a_wrong_dicom_file_is_refused(tmp_path: Path, elements: dict[str, object], words: tuple[str, ...]) -> None:
@@ -301,7 +299,7 @@ def test_broken_nifti_files_are_refused(tmp_path: Path, body: np.ndarray) -> Non
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    refused(tmp_path / "a.txt", "DICOM (.dcm), NIfTI (.nii, .nii.gz) or PNG (.png)")
+    refused(tmp_path / "a.txt", "DICOM (.dcm), NIfTI (.nii, .nii.gz), PNG or TIFF")
 
 
 @pytest.mark.skipif(not VOLUNTEER.exists(), reason="the volunteer's volume is not here")
