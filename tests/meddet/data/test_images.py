@@ -1,8 +1,6 @@
-import gzip
 import io
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import PIL.Image
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from meddet.data.images import Image, read_canonical, read_image, read_slices, write_canonical
+from meddet.data.images import Image, read_canonical, read_image, write_canonical
 from tests.dicom_writer import write_dicom
 
 VOLUNTEER = Path(__file__).parents[3] / "../shared/realdata/volunteer_t2.nii.gz"
@@ -216,99 +214,6 @@ def test_a_damaged_dicom_file_is_read_or_refused_by_name(
         assert 0 <= image.pixels.min() <= image.pixels.max() <= 1
 
 
-# --- NIfTI
-
-
-def write_nifti(path: Path, values: np.ndarray, codes: str, spacing: tuple[float, float, float] = (1, 1, 1)) -> None:
-    """Write `values`, whose axes run right, front and up, in the order and directions of `codes`."""
-    affine = np.diag([*spacing, 1.0])
-    file = nibabel.Nifti1Image(values, affine)
-    turn = nibabel.orientations.ornt_transform(
-        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(codes)
-    )
-    nibabel.save(file.as_reoriented(turn), path)
-
-
-@pytest.fixture
-def body() -> np.ndarray:
-    """A body of 5 sagittal slices, 4 deep, 3 high: brighter upwards, and a mark at the front of the top."""
-    values = np.zeros((5, 4, 3), dtype=np.int16)
-    values += np.arange(3, dtype=np.int16)
-    values[:, 3, 2] = 10
-    values[1, 0, 0] = 7
-    return values
-
-
-@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "SAL", "AIR"])
-def test_slices_have_the_front_left_and_the_head_up(tmp_path: Path, body: np.ndarray, codes: str) -> None:
-    write_nifti(tmp_path / "a.nii.gz", body, codes)
-    slices = dict(read_slices(tmp_path / "a.nii.gz", percentiles=WHOLE_RANGE, max_pixels=10**6))
-    assert list(slices) == ["sag_001", "sag_002", "sag_003"]
-    for image in slices.values():
-        assert image.pixels.shape == (3, 4)
-        assert image.spacing_mm == (1, 1)
-        assert image.pixels[0, 0] == 1
-    marked = "sag_003" if "L" in codes else "sag_001"
-    assert [name for name, image in slices.items() if image.pixels[2, 3] > 0] == [marked]
-
-
-def test_a_slice_of_a_volume_gets_square_pixels(tmp_path: Path, body: np.ndarray) -> None:
-    write_nifti(tmp_path / "a.nii", body, "PSR", spacing=(3, 1, 2))
-    ((_, image),) = read_slices(tmp_path / "a.nii", percentiles=WHOLE_RANGE, max_pixels=10**6, count=1)
-    assert image.pixels.shape == (6, 4)
-    assert image.spacing_mm == (1, 1)
-    with pytest.raises(ValueError, match="1 to 60 pixels, got 6000 x 4"):
-        write_nifti(tmp_path / "a.nii", body, "RAS", spacing=(1, 0.001, 2))
-        read_slices(tmp_path / "a.nii", percentiles=WHOLE_RANGE, max_pixels=60)
-
-
-def test_one_sagittal_slice_is_an_image_of_the_file_s_own_size(tmp_path: Path, body: np.ndarray) -> None:
-    write_nifti(tmp_path / "a.nii", body[2:3], "PSR", spacing=(3, 1, 2))
-    image = read(tmp_path / "a.nii")
-    assert image.spacing_mm == (2, 1)
-    assert np.allclose(image.pixels, np.array([[10, 2, 2, 2], [1, 1, 1, 1], [0, 0, 0, 0]]) / 10)
-    write_nifti(tmp_path / "b.nii", body, "PSR")
-    refused(tmp_path / "b.nii", "one sagittal slice", "got 5")
-
-
-def test_voxels_that_are_no_number_are_0(tmp_path: Path, body: np.ndarray) -> None:
-    values = body[2:3].astype(np.float32)
-    values[0, 1, 1] = np.nan
-    write_nifti(tmp_path / "a.nii", values, "RAS")
-    assert np.allclose(read(tmp_path / "a.nii").pixels, np.array([[10, 2, 2, 2], [1, 1, 0, 1], [0, 0, 0, 0]]) / 10)
-
-
-def test_broken_nifti_files_are_refused(tmp_path: Path, body: np.ndarray) -> None:
-    path = tmp_path / "a.nii.gz"
-    path.write_bytes(b"not gzip")
-    refused(path, "NIfTI")
-    path.write_bytes(gzip.compress(b"not nifti"))
-    refused(path, "NIfTI")
-    write_nifti(path, body, "RAS")
-    refused(path, "at most 59 voxels", max_pixels=59)
-    write_nifti(path, np.random.default_rng(0).normal(size=(9, 9, 9)), "RAS")
-    whole = path.read_bytes()
-    for length in (50, len(whole) // 2, len(whole) - 100):
-        path.write_bytes(whole[:length])
-        refused(path, "NIfTI")
-    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3, 3, 2), dtype=np.int16), np.eye(4)), path)
-    refused(path, "three axes", "(3, 3, 3, 2)")
-    nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3, 3), dtype=np.complex64), np.eye(4)), path)
-    refused(path, "one number per voxel")
-
-
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     refused(tmp_path / "a.txt", "DICOM (.dcm), NIfTI (.nii, .nii.gz), PNG or TIFF")
-
-
-@pytest.mark.skipif(not VOLUNTEER.exists(), reason="the volunteer's volume is not here")
-def test_the_volunteer_looks_left_and_stands_upright() -> None:
-    slices = read_slices(VOLUNTEER, percentiles=(0.5, 99.9), max_pixels=2**26)
-    assert [name for name, _ in slices] == ["sag_025", "sag_026", "sag_027"]
-    for _, image in slices:
-        assert image.pixels.shape == (195, 384)
-        assert image.spacing_mm == (1, 1)
-        head, chest = image.pixels[:50], image.pixels[-50:]
-        assert head[:, :192].sum() > 1.5 * chest[:, :192].sum(), "the face is at the upper left"
-        assert head[:, 192:].argmax(axis=1).mean() < chest[:, 192:].argmax(axis=1).mean(), "the cord runs back"
