@@ -79,7 +79,7 @@ def draw_diverse_frame(
     fov = float(max(np.exp(rng.uniform(np.log(160), np.log(400))), ((low + high) / share).max() + 1))
     box, pad = fov * np.array(extent), fov * np.array(extent) * np.array(bars)
     near = np.clip(np.array([rng.normal(0.5, 0.16), rng.normal(0.42, 0.22)]), 0, 1)
-    place = rng.random(2) if rng.random() < 0.3 else near
+    place = rng.random(2) if rng.random() < 0.45 else near
     first, last = low + pad, box - high - pad
     above, below = PAINTED_ABOVE_MM * size, float(spine.centres[LAST_DISC, 1])
     first[1] = min(max(first[1], box[1] - below), last[1])

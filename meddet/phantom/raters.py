@@ -9,8 +9,8 @@ from meddet.phantom.study import Corners, DiscBox, Slice
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 _BIAS_MM = 0.15
-_READING_MM = 0.35
-LARGEST_ERROR_MM = 0.8
+_READING_MM = 0.5
+LARGEST_ERROR_MM = 1.0
 """No reading is farther from the truth than this plus the rater's bias: clear discs are read alike."""
 _HAND_MM = 0.45
 _MISSED = 0.01

@@ -9,9 +9,10 @@ from numpy import ndarray
 from meddet.phantom.acquisition import DECIMALS, Scan, acquire
 from meddet.phantom.artefacts import draw_artefacts, paint_metal, severity_of
 from meddet.phantom.coil import coil_gain, losses, places
+from meddet.phantom.habitus import Habitus, draw_habitus, streaks
 from meddet.phantom.look import export, jpeg_severity, window
 from meddet.phantom.paint_head import paint_head
-from meddet.phantom.paint_neck import Habitus, draw_habitus, paint_back, paint_front, streaks
+from meddet.phantom.paint_neck import paint_back, paint_front
 from meddet.phantom.paint_spine import paint_spine
 from meddet.phantom.presets import Preset, stream
 from meddet.phantom.raster import Canvas, ellipse, upsample
