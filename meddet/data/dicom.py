@@ -1,7 +1,6 @@
 """DICOM images of one or several frames, in every transfer syntax that a permissively licensed decoder reads."""
 
 import io
-import mmap
 import struct
 import warnings
 import zlib
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, cast
 
 import numpy as np
 import pydicom
@@ -34,6 +33,8 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _MAX_INFLATED = 2**26
+_PIECE = 2**13
+"""Pydicom looks for the end of an element of undefined length in pieces of this size."""
 _GREY_TOLERANCE = 2
 """So far apart lossy compression sets the three samples of a grey pixel, of 255."""
 
@@ -80,18 +81,11 @@ def read_dicom(path: Path, *, max_pixels: int) -> Frames:
         if syntax is None:
             raise Refused("expected a TransferSyntaxUID, found none")
         check_decoder(syntax)
-        source: Any
-        if syntax == DeflatedExplicitVRLittleEndian:
-            source = io.BytesIO(plain := _inflated(path))
-            size = len(plain)
-        else:
-            # a read of a map ends with the file, whatever length an element declares
-            source = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            size = len(source)
-        with source:
-            count = _check_header(pydicom.dcmread(source, stop_before_pixels=True), size, max_pixels=max_pixels)
-            source.seek(0)
-            dataset = pydicom.dcmread(source)
+        source = _Source(io.BytesIO(_inflated(path)) if syntax == DeflatedExplicitVRLittleEndian else file)
+        header = pydicom.dcmread(cast(BinaryIO, source), stop_before_pixels=True)
+        count = _check_header(header, source.size, max_pixels=max_pixels)
+        source.seek(0)
+        dataset = pydicom.dcmread(cast(BinaryIO, source))
         if "PixelData" not in dataset:
             raise Refused("expected PixelData, found none; is the file truncated?")
         return Frames(dataset=dataset, order=frame_order(dataset, count))
@@ -101,6 +95,22 @@ def is_dicom(path: Path) -> bool:
     """Look for the DICM mark: scanners often save without a suffix."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+class _Source:
+    """A file to pydicom, which would take an element that ends with the file, far from its declared end, for whole."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self.size = file.seek(0, io.SEEK_END)
+        self.seek, self.tell = file.seek, file.tell
+        self._file = file
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as a file does, but refuse a long piece that isn't there."""
+        if size > max(_PIECE, self.size - self.tell()):
+            raise Refused("expected a whole DICOM image, got an element that is longer than the file")
+        return self._file.read(size)
 
 
 def _check_start(start: bytes) -> None:
