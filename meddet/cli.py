@@ -7,12 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from meddet.cli_data import add_data_commands
+
 _PRESETS = ("tiny", "quick", "full")
 _BAD_INPUT = 2
 _BAD_FILE = 3
 _MODELS = "models:/"
 _EPILOG = """examples:
   meddet phantom --preset quick --out data      write the synthetic data set
+  meddet import studies/ --annotations boxes.json
+  meddet export --format yolo --out labels
   meddet cost --json                            parameters and operations of student and teachers
   meddet predict scan.dcm                       boxes of one image with artifacts/bundle
   meddet predict volume.nii.gz --out found      the mid-sagittal slices of a volume
@@ -22,7 +26,7 @@ Research use only. Not for diagnosis. Phantom scores are not clinical scores."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 done, 2 wrong input, 3 some files could not be read."""
+    """Run a command; return its exit code: 0 done, 2 wrong input, 3 some files could not be read, 4 none was meant."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
@@ -59,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--engine", choices=("torch", "onnx"), default="torch", help="default: torch")
     predict.set_defaults(command=_predict)
+    add_data_commands(commands)
     return parser
 
 
