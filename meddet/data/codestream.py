@@ -48,10 +48,9 @@ def j2k_extent(stream: bytes) -> Extent | None:
         start += 8
     if not stream.startswith(_J2K_START, start) or len(stream) < start + 42:
         return None
-    right, bottom, left, top, width, height, tile_left, tile_top, samples = struct.unpack_from(
-        ">8IH", stream, start + 8
-    )
+    place = start + len(_J2K_START) + 4
+    right, bottom, left, top, width, height, *first, samples = struct.unpack_from(">8IH", stream, place)
     if width < 1 or height < 1:
         return None
-    tiles = -(-(right - tile[0]) // width) * -(-(bottom - tile[1]) // height)
+    tiles = -(-(right - first[0]) // width) * -(-(bottom - first[1]) // height)
     return Extent(bottom - top, right - left, samples, tiles)
