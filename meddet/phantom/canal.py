@@ -15,6 +15,13 @@ STEP_MM = 0.4
 LIGAMENT_MM = 0.6
 """Thickness of the black line of posterior ligament and dura in front of the CSF."""
 CORD_END_MM = 6.5
+"""Half the cord's width: slices farther from the midline miss it."""
+_MEDULLA_END_MM = 10.0
+FORAMEN_MM = 41.0
+"""Height of the foramen magnum above C2/3 in a mean adult, where brain stem and cord meet."""
+_ABOVE_SAC = np.array([24.0, 13.0, 5.0, 1.5])
+_ABOVE_GAP = np.array([4.0, 2.5, 1.8, 1.5])
+"""What the dural sac has more, and the space in front of it, 56, 41, 30 and 12 mm above C2/3."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Canal:
     cord_back: Float[ndarray, " n"]
     lamina: Float[ndarray, " n"]
     compression: Float[ndarray, " 6"]
-    """Share of the cord's depth that each labelled disc pushes away."""
+    """Indentation of the cord at each labelled disc, relative to its depth."""
 
     @property
     def arc(self) -> Float[ndarray, " n"]:
@@ -76,16 +83,17 @@ def draw_canal(spine: Spine, rng: np.random.Generator) -> CanalSize:
 
 
 def dens_frame(spine: Spine, along: ndarray, across: ndarray) -> Float[ndarray, "n 2"]:
-    """Turn heights above C2/3 and offsets to the back into the column's frame."""
+    """Turn heights above C2/3 and offsets to the back of a mean adult's head and dens into the column's frame."""
     angle = 0.6 * spine.angles[0]
-    up, back = np.array([-np.sin(angle), -np.cos(angle)]), np.array([np.cos(angle), -np.sin(angle)])
+    up = spine.size * np.array([-np.sin(angle), -np.cos(angle)])
+    back = spine.size * np.array([np.cos(angle), -np.sin(angle)])
     return np.asarray(along)[:, None] * up + np.asarray(across)[:, None] * back
 
 
 def _wall(spine: Spine) -> tuple[ndarray, list[int]]:
     """Give the posterior wall from above the dens to below T6/7 as a polyline, and the indices of the discs in it."""
     points = list(
-        dens_frame(spine, np.array([58.0, 50, 42, 32, 24, 15, 8]), np.array([9.0, 7.5, 6.8, 6.3, 6.5, 7.0, 7.2]))
+        dens_frame(spine, np.array([58.0, 50, 42, 36, 30, 24, 15, 8]), np.array([2.0, 3.0, 4.6, 6, 6.4, 6.6, 7.2, 7.6]))
     )
     discs = []
     for disc in range(NUM_DISCS):
@@ -115,19 +123,18 @@ def build_canal(
     bodies = (disc_at[:-1] + disc_at[1:]) / 2
 
     off_midline = np.sqrt(max(1 - (z_mm / 11) ** 2, 0.3))
-    places = np.concatenate(
-        [[0, disc_at[0] - 34, disc_at[0] - 12], np.stack([disc_at[:-1], bodies], 1).ravel(), disc_at[-1:]]
-    )
+    above = disc_at[0] - np.array([56.0, FORAMEN_MM, 30, 12]) * spine.size
+    places = np.concatenate([above, np.stack([disc_at[:-1], bodies], 1).ravel(), disc_at[-1:]])
     sac = size.canal - 2.4
     at_discs = sac - size.narrowing
     sacs = np.concatenate(
-        [[sac + 9, sac + 5, sac + 1], np.stack([at_discs[:-1], np.full(NUM_DISCS - 1, sac)], 1).ravel(), at_discs[-1:]]
+        [sac + _ABOVE_SAC, np.stack([at_discs[:-1], np.full(NUM_DISCS - 1, sac)], 1).ravel(), at_discs[-1:]]
     )
     gaps = np.concatenate(
-        [[4, 2.5, 1.6], np.stack([np.full(NUM_DISCS - 1, LIGAMENT_MM), size.epidural], 1).ravel(), [LIGAMENT_MM]]
+        [_ABOVE_GAP, np.stack([np.full(NUM_DISCS - 1, LIGAMENT_MM), size.epidural], 1).ravel(), [LIGAMENT_MM]]
     )
     epidural = gaussian_filter1d(np.interp(arc, places, gaps), 1.2 / STEP_MM, mode="nearest")
-    sac_depth = gaussian_filter1d(np.interp(arc, places, sacs), 1.8 / STEP_MM, mode="nearest") * off_midline
+    sac_depth = gaussian_filter1d(np.interp(arc, places, sacs), 2.4 / STEP_MM, mode="nearest") * off_midline
 
     reach = np.zeros_like(arc)
     for disc in range(len(LEVELS)):
@@ -144,16 +151,17 @@ def build_canal(
     dura_back = epidural + sac_depth
     dura_front = np.minimum(pushed, dura_back - 2.0)
 
-    level = np.interp(arc, [0, disc_at[0] - 30, disc_at[0], disc_at[2], disc_at[3], disc_at[4], disc_at[5], arc[-1]],
-                      [1.45, 1.15, 1.0, 1.06, 1.06, 1.0, 0.95, 0.9])  # fmt: skip
-    thickness = size.cord * level * np.sqrt(max(1 - (z_mm / CORD_END_MM) ** 2, 0.0))
+    level_at = np.concatenate([above[:3], disc_at[[0, 2, 3, 4, 5]], arc[-1:]])
+    level = np.interp(arc, level_at, [1.7, 1.5, 1.12, 1.0, 1.06, 1.06, 1.0, 0.95, 0.9])
+    end = np.interp(arc, above, [_MEDULLA_END_MM, 9, 7.5, CORD_END_MM])
+    thickness = size.cord * level * np.sqrt(np.maximum(1 - (z_mm / end) ** 2, 0.0))
     thickness = np.minimum(thickness, 0.86 * sac_depth)
-    front = epidural + 0.46 * (sac_depth - thickness)
+    front = epidural + np.interp(arc, above, [0.12, 0.2, 0.4, 0.46]) * (sac_depth - thickness)
     indented = np.maximum(front, dura_front + 0.25)
     push = gaussian_filter1d(indented - front, 0.8 / STEP_MM, mode="nearest")
     cord_front = np.maximum(front + push, indented)
     cord_back = np.minimum(front + thickness + 0.5 * push, dura_back - 0.3)
     index = np.clip((disc_at[: len(LEVELS)] / STEP_MM).astype(int), 0, len(arc) - 1)
-    lost = push[index] * 0.5 / np.maximum(thickness[index], 1e-6)
+    lost = push[index] / np.maximum(thickness[index], 1.0)
     return Canal(wall, normal, disc_at, dura_front, dura_back, cord_front, np.maximum(cord_back, cord_front),
                  dura_back + 1.2, lost)  # fmt: skip

@@ -13,7 +13,9 @@ from numpy import ndarray
 NUM_DISCS = 12
 _ENDPLATE = (-0.075, -0.325)
 """Disc height over mid height is 1 + a u + b u^2: 0.75 at the front (u = -1), 0.6 at the back (u = 1)."""
+_BACK = np.ones(1)
 _DEGENERATION_LEVEL = np.array([-0.8, -0.1, 0.3, 0.7, 0.5, -0.7, -0.9, -0.9, -0.9, -0.9, -0.9, -0.9])
+_BLOCK_LEVELS = (0, 0, 3, 4)
 _THORACIC_DEG = np.array([7.0, 8.0, 7.0, 5.0, 3.0, 1.0])
 
 
@@ -42,6 +44,12 @@ class Spine:
     degeneration: Float[ndarray, " 12"]
     bulge: Float[ndarray, " 12"]
     """How far the disc stands out in front (not a class)."""
+    dome: Float[ndarray, " 12"]
+    """Share of a disc's curvature that its upper border has; a cervical endplate is hollow above a disc, flat below."""
+    size: float
+    """Length of head and neck relative to a mean adult."""
+    block: int
+    """The rudimentary disc of two vertebrae that never parted, -1 for none."""
 
     def tangent(self, disc: int) -> Float[ndarray, " 2"]:
         """Give the unit vector along the column, downwards."""
@@ -53,13 +61,17 @@ class Spine:
 
     def edge(self, disc: int, side: int, u: Float[ndarray, " n"]) -> Float[ndarray, "n 2"]:
         """Give the border of a disc at the positions u (-1 front, 1 back): side -1 is its upper edge, 1 the lower."""
-        half = self.heights[disc] / 2 * (1 + _ENDPLATE[0] * u + _ENDPLATE[1] * u**2)
+        half = self._half(disc, side, u)
         along = self.depths[disc] / 2 * u + side * self.listhesis[disc] / 2
         return self.centres[disc] + along[:, None] * self.normal(disc) + side * half[:, None] * self.tangent(disc)
 
+    def _half(self, disc: int, side: int, u: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+        share = self.dome[disc] if side < 0 else 1 - self.dome[disc]
+        return self.heights[disc] / 2 * (1 + _ENDPLATE[0] * u + 2 * share * _ENDPLATE[1] * u**2)
+
     def back(self, disc: int) -> Float[ndarray, " 2"]:
         """Give the middle of the line that joins the posterior corners of the neighbours of a disc."""
-        return self.centres[disc] + self.depths[disc] / 2 * self.normal(disc)
+        return self.edge(disc, -1, _BACK).mean(axis=0) / 2 + self.edge(disc, 1, _BACK).mean(axis=0) / 2
 
     def posterior_height(self, disc: int) -> float:
         """Give the length of that line."""
@@ -111,4 +123,9 @@ def draw_spine(body: Body, rng: np.random.Generator) -> Spine:
     x = pitch * np.sin(middle) + jumps * np.cos(middle)
     y = pitch * np.cos(middle) - jumps * np.sin(middle)
     centres = np.concatenate([np.zeros((1, 2)), np.stack([np.cumsum(x), np.cumsum(y)], axis=1)])
-    return Spine(centres, angles, depths, heights, step, degeneration, bulge)
+    dome = rng.uniform(0.5, 0.85, NUM_DISCS)
+    dome[6:] = 0.5
+    block = int(rng.choice(_BLOCK_LEVELS)) if rng.random() < 0.01 else -1
+    if block >= 0:
+        heights[block] *= 0.6
+    return Spine(centres, angles, depths, heights, step, degeneration, bulge, dome, body.size, block)
