@@ -34,7 +34,7 @@ def draw_diverse(scanner: str, rng: np.random.Generator, *, side: int, linear: b
 
 def _shape(rng: np.random.Generator, side: int) -> tuple[int, int]:
     """Draw rows and columns: a third square, the others upright or lying down to 1 : 2, in steps of side / 32."""
-    longer = int(rng.choice(_LONGER)) * side // 512
+    longer = max(int(rng.choice(_LONGER)) * side // 512, min(side, 256))
     step = side // 32
     shorter = max(int(rng.uniform(0.5, 0.95) * longer) // step * step, side // 2)
     kind = int(rng.integers(3))

@@ -17,7 +17,8 @@ from meddet.phantom.study import Slice
 
 _STEPS_PER_GREY = 8
 _IMPLEMENTATION = UID("2.25.184820261122")
-_DESCRIPTIONS = {"t2": "T2 TSE SAG", "stir": "STIR SAG", "intermediate": "PD TSE SAG"}
+_SERIES = {"t2": "T2 TSE SAG", "stir": "STIR SAG", "intermediate": "PD TSE SAG"}
+"""Part of the protocol's name: a series description would have to go from a file that names nobody."""
 
 
 def write_png(path: Path, grey: Float[ndarray, "h w"]) -> None:
@@ -73,8 +74,8 @@ def _say_how(data: Dataset, item: Slice) -> None:
     sequence = protocol.sequence
     data.Modality, data.Manufacturer, data.ManufacturerModelName = "MR", "MedDet phantom", protocol.scanner
     data.ImageType = ["DERIVED", "SECONDARY", "PHANTOM"]
-    data.SeriesDescription = f"{_DESCRIPTIONS[sequence.weighting]} (synthetic)"
-    data.ProtocolName, data.BodyPartExamined = "C-SPINE (synthetic)", "CSPINE"
+    data.ProtocolName = f"C-SPINE {_SERIES[sequence.weighting]} (synthetic)"
+    data.BodyPartExamined = "CSPINE"
     data.PatientPosition, data.Laterality = "HFS", ""
     data.ScanningSequence, data.SequenceVariant = ["SE", "IR"] if sequence.weighting == "stir" else "SE", "SK"
     data.ScanOptions, data.MRAcquisitionType, data.SequenceName = "", "2D", "tse2d"

@@ -40,8 +40,8 @@ def draw_protocol(mode: Mode, rng: np.random.Generator, *, side: int, linear: bo
 
 
 def _coil(rng: np.random.Generator) -> Coil:
-    """Draw a neck coil: it decays from the back by 35 to 80 mm, with 1 to 5 times the strength of its flat part."""
-    decay, ratio = float(rng.uniform(35, 80)), float(rng.uniform(1, 5))
+    """Draw a neck coil: it decays from the back by 35 to 80 mm, with 0.8 to 4.2 times the strength of its flat part."""
+    decay, ratio = float(rng.uniform(35, 80)), float(rng.uniform(0.8, 4.2))
     c = rng.uniform(-0.05, 0.05, 5).tolist()
     return Coil(
         back=(ratio, decay),
@@ -58,7 +58,7 @@ def _coil(rng: np.random.Generator) -> Coil:
 
 def _look(rng: np.random.Generator, *, linear: bool) -> Look:
     """Draw the window: dark and led by the fat; 10 % of images stretched, 3 % with a lifted black level."""
-    level, chance, gamma, lift = rng.uniform(140, 220), rng.random(), rng.uniform(0.6, 1), rng.uniform(4, 12)
+    level, chance, gamma, lift = rng.uniform(145, 220), rng.random(), rng.uniform(0.6, 1), rng.uniform(4, 12)
     jpeg = int(rng.integers(75, 96)) if rng.random() < 0.2 and not linear else 0
     if chance < 0.05 and not linear:
         return Look("gamma", 255.0, float(gamma), 0.0, 0, 1.0, (0.0, 0.0), 0, jpeg)

@@ -12,10 +12,12 @@ import pydicom
 import pytest
 from PIL import Image
 
+from meddet.data.identity import identifying_tags
 from meddet.phantom.look import to_uint8
 from meddet.phantom.presets import PRESETS
 from meddet.phantom.render import render
 from meddet.phantom.roles import roles
+from meddet.phantom.scanner import SCANNERS
 from meddet.phantom.study import draw_patient, draw_slice
 from meddet.phantom.writer import write_dataset
 
@@ -118,6 +120,72 @@ def test_png_and_dicom_hold_the_rendered_pixels(data):
         assert files[0].StudyInstanceUID == files[1].StudyInstanceUID
         assert files[0].SOPInstanceUID != files[1].SOPInstanceUID
         assert all(len(uid) <= 64 for uid in (image.StudyInstanceUID, image.SeriesInstanceUID, image.SOPInstanceUID))
+
+
+def test_dicom_files_name_nobody_and_no_day(data):
+    for path in (data / "images").glob("*.dcm"):
+        image = pydicom.dcmread(path)
+        assert identifying_tags(image) == []
+        assert (image.PatientIdentityRemoved, image.DeidentificationMethod) == ("YES", "synthetic")
+        assert str(image.PatientName) == "" and image.PatientID == path.stem.split("_")[0]
+        assert not [element.keyword for element in image if element.VR in ("DA", "DT", "TM")]
+
+
+def test_dicom_files_say_how_the_slice_was_taken(data):
+    for path in (data / "images").glob("*.dcm"):
+        image = pydicom.dcmread(path)
+        protocol = draw_patient(TINY, int(path.stem[1:5])).protocol
+        assert (image.Rows, image.Columns) == image.pixel_array.shape == (protocol.rows, protocol.columns)
+        assert (image.ScanningSequence, image.SequenceVariant, image.MRAcquisitionType) == ("SE", "SK", "2D")
+        assert float(image.EchoTime) == pytest.approx(protocol.sequence.echo_ms, abs=0.05)
+        assert float(image.MagneticFieldStrength) == protocol.sequence.field_t
+
+
+def test_png_entries_carry_spacing_and_hashed_uids(data):
+    coco = json.loads((data / "annotations.json").read_text())
+    png = [image for image in coco["images"] if image["file_name"].endswith("png")]
+    assert len({image["instance"] for image in png}) == len(png)
+    assert len({image["study"] for image in png}) == len({image["patient_id"] for image in png})
+    for image in png:
+        frame = draw_patient(TINY, int(image["patient_id"][1:])).frame
+        assert image["spacing_mm"][0] == pytest.approx(frame.size_mm[1] / image["height"], abs=1e-5)
+        assert image["spacing_mm"][1] == pytest.approx(frame.size_mm[0] / image["width"], abs=1e-5)
+        assert len(image["study"]) == len(image["instance"]) == 12
+    for image in coco["images"]:
+        if image["file_name"].endswith("png"):
+            size = Image.open(data / "images" / image["file_name"]).size
+            assert size == (image["width"], image["height"])
+
+
+def test_rated_patients_are_in_the_files_of_the_raters_alone(data):
+    names = {f"P{number:04d}" for number, role in enumerate(roles(TINY), start=1) if role.rated}
+    reference = json.loads((data / "annotations.json").read_text())
+    owner = {image["id"]: image["patient_id"] for image in reference["images"]}
+    assert len(names) == 2
+    assert not {owner[box["image_id"]] for box in reference["annotations"]} & names
+    for rater in "abc":
+        read = json.loads((data / f"annotations.{rater}.json").read_text())
+        assert {image["patient_id"] for image in read["images"]} == names
+        assert 20 < len(read["annotations"]) <= 6 * len(read["images"])
+    assert {path.name for path in data.glob("annotations*")} == {
+        "annotations.json", "annotations.a.json", "annotations.b.json", "annotations.c.json"
+    }  # fmt: skip
+
+
+def test_truth_says_how_each_slice_was_taken(data):
+    scans = json.loads((data / "truth" / "scans.json").read_text())
+    assert {scan["file_name"] for scan in scans["scans"]} == {path.name for path in (data / "images").iterdir()}
+    assert set(scans["rater_bias_mm"]) == {"a", "b", "c"}
+    modes = {scan["file_name"].split("_")[0]: scan["protocol"]["mode"] for scan in scans["scans"]}
+    with (data / "patients.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert row["scanner"] in SCANNERS[modes[row["patient_id"]]]
+    assert sorted(modes.values()) == ["default"] * 6 + ["diverse"] * 6
+
+
+def test_scanners_tell_the_modes_apart():
+    names = [name for scanners in SCANNERS.values() for name in scanners]
+    assert len(set(names)) == len(names)
 
 
 def test_share_of_dicom_patients():
