@@ -14,13 +14,13 @@ from meddet.phantom.render import Picture
 from meddet.phantom.study import Slice, draw_patient, draw_slice
 
 PICTURE_RANGES: dict[str, tuple[float, float]] = {
-    "grey mean": (22, 33),
-    "grey p50": (6, 15),
-    "grey p75": (27, 48),
-    "grey p90": (56, 84),
-    "grey p95": (85, 124),
-    "grey p99": (113, 184),
-    "grey p99.9": (142, 218),
+    "grey mean": (22.0, 33.0),
+    "grey p50": (6.0, 15.0),
+    "grey p75": (27.0, 48.0),
+    "grey p90": (56.0, 84.0),
+    "grey p95": (85.0, 124.0),
+    "grey p99": (113.0, 184.0),
+    "grey p99.9": (142.0, 218.0),
     "share below 12": (0.45, 0.58),
     "share 12 to 40": (0.18, 0.32),
     "share 40 to 80": (0.10, 0.20),
@@ -34,7 +34,7 @@ PICTURE_RANGES: dict[str, tuple[float, float]] = {
 }
 """Medians over images; of the paper's figure, four images."""
 GEOMETRY_RANGES: dict[str, tuple[float, float]] = {
-    "boxes per image": (6, 6),
+    "boxes per image": (6.0, 6.0),
     "box width / side": (0.075, 0.090),
     "box height / side": (0.029, 0.040),
     "box width / height": (2.2, 2.8),
@@ -45,7 +45,7 @@ GEOMETRY_RANGES: dict[str, tuple[float, float]] = {
     "C2/3 centre y, p5": (0.28, 0.46),
     "C2/3 centre y, p95": (0.28, 0.46),
     "protrusion rate": (0.40, 0.50),
-    "levels in order": (1, 1),
+    "levels in order": (1.0, 1.0),
 }
 _EDGES = (0, 12, 40, 80, 160, 256)
 

@@ -38,6 +38,8 @@ _RANGES = {
 _DECAY_MS = {"muscle": 60, "tongue": 60, "soft": 80, "annulus": 60, "cap": 60, "grey": 150, "white": 150}
 """How fast these fall off with the echo time, beyond CSF."""
 _MARROW = {"t2": (0.35, 0.8), "intermediate": (0.5, 1.5), "stir": (0.1, 0.35)}
+_LOOSE = {"marrow": 3.0, "disc_normal": 2.0, "disc_middle": 2.0, "disc_dry": 2.0, "fat": 2.0}
+"""Tissues whose brightness differs most between protocols and people, in parts of a protocol's jitter."""
 _FAT_SUPPRESSED = {"fat": 0.14, "marrow": 0.4, "interspinous": 0.5}
 
 
@@ -76,10 +78,10 @@ def draw_tissue(sequence: Sequence, rng: np.random.Generator) -> Tissue:
         signal[name] *= float(np.exp(np.clip((102 - sequence.echo_ms) / decay, -1.0, 0.7)))
     if sequence.weighting == "stir":
         signal |= {name: signal[name] * factor for name, factor in _FAT_SUPPRESSED.items()}
-    spread = np.exp(sequence.jitter * rng.standard_normal(len(signal)))
-    signal = {name: value * float(factor) for (name, value), factor in zip(signal.items(), spread, strict=True)}
+    spread = [sequence.jitter * _LOOSE.get(name, 1.0) * float(rng.standard_normal()) for name in signal]
+    signal = {name: value * float(np.exp(log)) for (name, value), log in zip(signal.items(), spread, strict=True)}
     signal["csf"] = 1.0
     low, high = _MARROW[sequence.weighting]
-    widened = float(np.exp(2 * sequence.jitter))
-    signal["marrow"] = float(np.clip(signal["marrow"], low / widened, high * widened))
+    slack = float(np.exp(4 * sequence.jitter))
+    signal["marrow"] = float(np.clip(signal["marrow"], low / slack, high * slack))
     return Tissue(signal)
