@@ -33,6 +33,8 @@ class Habitus:
     """Skin of the front of the neck and chest; of the face above the chin, see `paint_face`."""
     inion: Float[ndarray, " 2"]
     """Where the muscles of the nape end on the occiput."""
+    crown: float
+    """Height above which the skin is that of the head."""
     size: float
 
     def x(self, curve: Float[ndarray, " n"], y: ndarray) -> Float[ndarray, " m"]:
@@ -62,15 +64,18 @@ def draw_habitus(spine: Spine, size: float, rng: np.random.Generator) -> Habitus
         [skull, np.stack([np.interp(muscle_y, y, column) + muscle, muscle_y], axis=1)[skull[-1, 1] < muscle_y - 12]]
     )
     fascia = gaussian_filter1d(np.interp(y, edge[:, 1], edge[:, 0]), 6)
-    fat_y = np.array([TOP_MM, -90, -60, -20, 10, 45, 80, 110, 150, 200, 260.0]) * size
-    thick = np.interp(y, fat_y, np.array([0.28, 0.3, 0.42, 0.62, 0.62, 0.7, 1.15, 1.3, 1.05, 0.9, 0.8]) * fat) + 2.5
-    nape = fascia + gaussian_filter1d(thick * (1 + 0.1 * np.sin(y / rng.uniform(9, 16) + rng.uniform(0, 6))), 7)
+    fat_y = np.array([TOP_MM, 0, 0, -55, -20, 10, 45, 80, 110, 150, 200, 260.0]) * size
+    fat_y[1:3] = skull[2, 1] - 8, skull[3, 1] - 8
+    share = np.array([0, 0, 0.14, 0.4, 0.62, 0.62, 0.7, 1.15, 1.3, 1.05, 0.9, 0.8])
+    thick = np.interp(y, fat_y, share * fat + np.maximum(5.5 - 3.5 * share, 2.5))
+    nape = fascia + gaussian_filter1d(thick * (1 + 0.08 * np.sin(y / rng.uniform(9, 16) + rng.uniform(0, 6))), 7)
     nape = nape - _folds(y, fat, rng)
     throat_y = np.array([TOP_MM, -100, 10, 34, 50, 70, 100, 122, 150, 200, 260.0]) * size
     throat = np.array([80, 80, 60, 50, 49, 45, 42, 43, 54, 72, 90.0]) * size * rng.normal(1, 0.05) + rng.uniform(0, 5)
     bump = rng.uniform(0, 4) * np.exp(-(((y - 48 * size) / 9) ** 2))
     front = column - gaussian_filter1d(np.interp(y, throat_y, throat) + bump, 6)
-    return Habitus(y, column, nape, fascia, front, skull[-1], size)
+    crown = float(dens_frame(spine, np.array([90.0]), np.array([88.0]))[0, 1])
+    return Habitus(y, column, nape, fascia, front, skull[-1], crown, size)
 
 
 def _folds(y: ndarray, fat: float, rng: np.random.Generator) -> ndarray:

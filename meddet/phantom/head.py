@@ -20,8 +20,8 @@ class Head:
     def __init__(self, canvas: Canvas, spine: Spine, rng: np.random.Generator):
         self._canvas, self._spine = canvas, spine
         self._stretch = rng.normal(0, 0.05, 2)
-        self._lift, self._tilt = rng.normal(0, 2.5), np.radians(rng.normal(0, 5))
-        self._wave, self._phase = rng.normal(0, 0.9, (2, 2)), rng.uniform(0, 6.28, (2, 2))
+        self._lift, self._tilt = rng.normal(0, 2.5), np.radians(rng.normal(0, 4))
+        self._wave, self._phase = rng.normal(0, 0.7, (2, 2)), rng.uniform(0, 6.28, (2, 2))
 
     def place(self, points: Outline) -> Float[ndarray, "n 2"]:
         """Turn head coordinates into the column's frame."""

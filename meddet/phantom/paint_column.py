@@ -9,7 +9,6 @@ from meddet.phantom.spine import NUM_DISCS, Spine
 from meddet.phantom.study import ENDPLATE_MM, Slice, disc_outline
 from meddet.phantom.tissue import Tissue
 
-_WALL_MM = 0.72
 _PHASE = np.arange(64) / 64 * 2 * np.pi
 
 
@@ -32,7 +31,7 @@ def vertebra_outline(
     return top * ((1 - v) / 2)[:, None] + bottom * ((1 + v) / 2)[:, None]
 
 
-def paint_bodies(canvas: Canvas, spine: Spine, tissue: Tissue, rng: np.random.Generator) -> None:
+def paint_bodies(canvas: Canvas, spine: Spine, tissue: Tissue, rng: np.random.Generator, *, plate_mm: float) -> None:
     """Paint the vertebral bodies; a chemical shift makes one endplate of each thicker than the other."""
     mottle, island = rng.uniform(0.03, 0.1), rng.uniform(0.0, 1.5)
     shift = rng.uniform(-0.3, 0.3)
@@ -41,7 +40,7 @@ def paint_bodies(canvas: Canvas, spine: Spine, tissue: Tissue, rng: np.random.Ge
         along = spine.tangent(index)
         canvas.fill(vertebra_outline(spine, index, dents=dents), CORTEX, smooth=0)
         tone = tissue["marrow"] * rng.normal(1, 0.04)
-        inner = vertebra_outline(spine, index, shrink_mm=_WALL_MM, dents=dents) + shift * along
+        inner = vertebra_outline(spine, index, shrink_mm=plate_mm - 0.1, dents=dents) + shift * along
         canvas.fill(inner, tone, grain=0.06, smooth=0.07, mottle=mottle, soft_mm=0.15)
         centre = (spine.centres[index] + spine.centres[index + 1]) / 2
         for _ in range(int(rng.poisson(island))):
@@ -105,7 +104,7 @@ def _beak(canvas: Canvas, spine: Spine, disc: int, tissue: Tissue, rng: np.rando
         canvas.fill(inner + 0.55 * (beak - inner), tissue["marrow"] * 0.85, soft_mm=0.25)
 
 
-def paint_discs(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generator) -> None:
+def paint_discs(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.Generator, *, plate_mm: float) -> None:
     """Paint the discs C2/3 to T6/7 without what protrudes behind the six labelled ones."""
     spine = picture.patient.spine
     for disc in range(NUM_DISCS):
@@ -114,7 +113,7 @@ def paint_discs(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.G
         elif disc == spine.block:
             _rudiment(canvas, spine, disc, tissue)
         else:
-            _disc(canvas, spine, disc, tissue, rng)
+            _disc(canvas, spine, disc, tissue, rng, plate_mm=plate_mm)
 
 
 def _rudiment(canvas: Canvas, spine: Spine, disc: int, tissue: Tissue) -> None:
@@ -129,18 +128,20 @@ def _rudiment(canvas: Canvas, spine: Spine, disc: int, tissue: Tissue) -> None:
         canvas.fill(ribbon(wall, 0.8), CORTEX)
 
 
-def _disc(canvas: Canvas, spine: Spine, disc: int, tissue: Tissue, rng: np.random.Generator) -> None:
+def _disc(
+    canvas: Canvas, spine: Spine, disc: int, tissue: Tissue, rng: np.random.Generator, *, plate_mm: float
+) -> None:
     state = float(spine.degeneration[disc])
     height = float(spine.heights[disc])
-    canvas.fill(disc_outline(spine, disc, grow_mm=ENDPLATE_MM), CORTEX, smooth=0)
+    canvas.fill(disc_outline(spine, disc, grow_mm=plate_mm), CORTEX, smooth=0)
     canvas.fill(disc_outline(spine, disc, grow_mm=-0.05), tissue["annulus"] * rng.normal(1.1, 0.15), mottle=0.1)
     u = np.linspace(-rng.uniform(0.55, 0.78), rng.uniform(0.5, 0.72), 11)
     middle = (spine.edge(disc, -1, u) + spine.edge(disc, 1, u)) / 2
     shape = np.sqrt(1 - (np.linspace(-1, 1, 11) * 0.95) ** 2)
-    tone = tissue.nucleus(state) * rng.normal(1.05, 0.1)
+    tone = tissue.nucleus(state) * rng.normal(1.2, 0.12)
     canvas.fill(
         ribbon(middle, rng.uniform(0.6, 0.82) * height * shape), tone, grain=0.1, mottle=0.15, soft_mm=0.5,
-        opacity=1 - 0.3 * state,
+        opacity=1 - 0.15 * state,
     )  # fmt: skip
     core = 1.25 if rng.random() < 0.5 else 0.8
     canvas.fill(ribbon(middle[2:-2], 0.22 * height), tone * core, soft_mm=0.35, opacity=0.6)

@@ -25,7 +25,7 @@ def paint_profile(canvas: Canvas, head: Head, habitus: Habitus, tissue: Tissue, 
     points = np.array(_PROFILE, dtype=float)
     lips = np.exp(-(((points[:, 1] + 21) / 12) ** 2))
     nose = np.exp(-(((points[:, 1] + 52) / 11) ** 2))
-    points[:, 0] -= lips * rng.normal(0, 1.5) + nose * rng.normal(-1, 3)
+    points[:, 0] -= lips * rng.normal(0, 1.5) + nose * rng.normal(1, 2)
     s = habitus.size
     throat = habitus.line(habitus.throat, 44 * s, 62 * s)[::20]
     skin = spline(np.concatenate([head.place(points + rng.normal(0, 0.5, points.shape)), throat]), closed=False)

@@ -26,9 +26,9 @@ def paint_back(
 ) -> None:
     """Paint the trunk: fat under the skin, dorsal muscles with their fat, the nuchal ligament."""
     s = habitus.size
-    nape = habitus.line(habitus.nape, -140, BOTTOM_MM - 1)
+    nape = habitus.line(habitus.nape, habitus.crown, BOTTOM_MM - 1)
     throat = habitus.line(habitus.throat, 14 * s, BOTTOM_MM - 1)
-    head = habitus.line(habitus.column, -140, 14 * s, shift=-10)
+    head = habitus.line(habitus.column, -60 * s, 14 * s, shift=-10)
     outline = np.concatenate([nape, throat[::-1], head[::-1]])
     canvas.fill(outline, tissue["fat"], grain=0.05, mottle=0.05, field=1 + 0.07 * fibres)
     canvas.fill(ribbon(nape, rng.uniform(1.4, 2.4)), tissue["fat"] * 0.35, soft_mm=0.3)
@@ -127,7 +127,8 @@ def paint_front(canvas: Canvas, habitus: Habitus, tissue: Tissue, rng: np.random
     canvas.fill(ribbon(plane, rng.uniform(0.6, 1.4)), tissue["fat"] * 0.6, soft_mm=0.5, opacity=rng.uniform(0.2, 0.8))
     for _ in range(4):
         y = rng.uniform(70, 130) * s
-        place = (float(habitus.x(habitus.column, np.array([y]))[0]) - rng.uniform(34, 46) * s, y)
+        column, throat = (float(habitus.x(curve, np.array([y]))[0]) for curve in (habitus.column, habitus.throat))
+        place = (max(column - rng.uniform(34, 46) * s, throat + 9), y)
         canvas.fill(
             ellipse(place, (rng.uniform(2, 5), rng.uniform(6, 16))), tissue["fat"] * 0.5, soft_mm=2, opacity=0.4
         )

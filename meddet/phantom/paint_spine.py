@@ -10,7 +10,7 @@ from meddet.phantom.paint_column import modic_discs, paint_bodies, paint_discs, 
 from meddet.phantom.paint_posterior import paint_posterior
 from meddet.phantom.raster import Canvas, ribbon, spline
 from meddet.phantom.spine import Spine
-from meddet.phantom.study import Slice
+from meddet.phantom.study import ENDPLATE_MM, Slice
 from meddet.phantom.tissue import Tissue
 
 
@@ -37,10 +37,11 @@ def paint_spine(canvas: Canvas, picture: Slice, tissue: Tissue, rng: np.random.G
     paint_posterior(canvas, picture, tissue, rng)
     paint_posterior_arch(canvas, spine, tissue, rng)
     _anterior_ligament(canvas, spine, tissue, rng)
-    paint_bodies(canvas, spine, tissue, rng)
+    plate_mm = rng.uniform(0.5, ENDPLATE_MM)
+    paint_bodies(canvas, spine, tissue, rng, plate_mm=plate_mm)
     for disc in modic_discs(spine, patient.body.age, rng):
         paint_modic(canvas, spine, disc, tissue, rng)
     paint_axis(canvas, spine, tissue, rng)
-    paint_discs(canvas, picture, tissue, rng)
+    paint_discs(canvas, picture, tissue, rng, plate_mm=plate_mm)
     paint_canal(canvas, picture, tissue, rng)
     paint_stem(canvas, picture, tissue, rng)

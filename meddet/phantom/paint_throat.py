@@ -53,9 +53,9 @@ def paint_larynx(canvas: Canvas, habitus: Habitus, tissue: Tissue, rng: np.rando
     canvas.fill(spline([at(float(x), float(y)) for x, y in shaped]), 0.0, soft_mm=0.5)
     behind = spline([at(-16.5, 30), at(-17, 44), at(-19.5, 58), at(-21, 68)], closed=False)
     canvas.fill(ribbon(behind, 3.0), tissue["mucosa"] * 0.6, soft_mm=0.8, opacity=0.6)
-    fold = at(-31, 51)
-    canvas.fill(ellipse(fold, (5.5, 1.4), angle=0.1), tissue["muscle"] * 1.2, soft_mm=0.4)
-    canvas.fill(ellipse((fold[0], fold[1] - 3.6), (4.5, 1.2), angle=0.15), tissue["mucosa"] * 0.7, soft_mm=0.4)
+    fold = at(-33, 51)
+    canvas.fill(ellipse(fold, (4.2, 1.5), angle=0.1), tissue["muscle"] * 1.2, soft_mm=0.4)
+    canvas.fill(ellipse((fold[0], fold[1] - 3.8), (3.6, 1.3), angle=0.15), tissue["mucosa"] * 0.7, soft_mm=0.4)
     canvas.bone(
         ellipse(at(-19.5, 60), (2.8, 8.0), angle=-0.05, power=2.5), tissue["marrow"] * rng.uniform(0.4, 0.9),
         soft_mm=0.4,
