@@ -1,6 +1,7 @@
 """The commands that bring data in and out: `meddet import` and `meddet export`."""
 
 import argparse
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -40,6 +41,14 @@ def add_data_commands(commands: Any) -> None:
     )
     bring.add_argument("sources", type=Path, nargs="+", metavar="SOURCE", help="folders or files of images")
     bring.add_argument("--annotations", type=Path, metavar="PATH", help="a file or folder of boxes")
+    bring.add_argument(
+        "--rater",
+        type=_rater,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="boxes of one of several raters, repeatable; the name goes into the data, so give a letter",
+    )
     bring.add_argument("--format", choices=_FORMATS, help="of the annotations; default: recognised")
     bring.add_argument("--classes", default="", metavar="OLD=NEW,...", help="other names of the classes")
     bring.add_argument("--patients", type=Path, metavar="CSV", help="what the tags don't tell; see below")
@@ -69,6 +78,7 @@ def _import(options: argparse.Namespace) -> int:
     chosen = Options(
         out=options.out,
         annotations=options.annotations,
+        raters=dict(options.rater),
         format=options.format,
         patients=options.patients,
         key=options.key,
@@ -80,17 +90,17 @@ def _import(options: argparse.Namespace) -> int:
     reasons = Counter((row.outcome, row.reason) for row in report.rows.values() if row.outcome != "brought")
     firsts = {(row.outcome, row.reason): number for number, row in sorted(report.rows.items(), reverse=True)}
     for (outcome, reason), count in reasons.most_common(_MOST_LINES):
-        more = f" and {count - 1} more" if count > 1 else ""
+        more = f" and {count - 1} more like it" if count > 1 else ""
         print(f"{outcome}: file {firsts[(outcome, reason)]}{more}: {reason}", file=sys.stderr)
     for defect in report.defects[:_MOST_LINES]:
         print(f"annotations: {defect}", file=sys.stderr)
     hidden = max(0, len(reasons) - _MOST_LINES) + max(0, len(report.defects) - _MOST_LINES)
     if hidden:
         print(f"... and {hidden} lines more: all of them are in the reports", file=sys.stderr)
-    print(", ".join(f"{count} files {outcome}" for outcome, count in report.counts.items() if count))
+    print("files: " + ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items() if count))
     print(f"the files by number: {chosen.table_path} (holds their paths: keep it to yourself)")
     if report.num_images:
-        print(f"{options.out}: {report.num_patients} patients, {report.num_images} images, {report.num_boxes} boxes")
+        print(f"{options.out}: patients {report.num_patients}, images {report.num_images}, boxes {report.num_boxes}")
         print(f"enrolment flags: {report.flags}; key of the new names: {chosen.key_path} (keep it to yourself)")
     else:
         print("nothing was brought")
@@ -109,6 +119,13 @@ def _export(options: argparse.Namespace) -> int:
     images, boxes = export_annotations(options.data, options.out, options.format)
     print(f"{options.out}: {boxes} boxes on {images} images as {options.format}; the images stay where they are")
     return 0
+
+
+def _rater(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or not path:
+        raise argparse.ArgumentTypeError(f"expected NAME=PATH with a name of letters and digits, got {text!r}")
+    return name, Path(path)
 
 
 def _positive(text: str) -> int:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from meddet.files import write_atomic, write_json
-from meddet.importing.annotations import Annotations, Format
+from meddet.importing.annotations import Format
 from meddet.importing.header import Header
 from meddet.importing.patients import GivenPatients, complete, read_given
-from meddet.importing.planning import Plan, plan
+from meddet.importing.planning import REFERENCE, Plan, plan
 from meddet.importing.pseudonym import read_key
-from meddet.importing.reading import read_headers, read_marks
+from meddet.importing.reading import Marks, read_headers, read_marks
 from meddet.importing.report import Report, Row, write_import_json, write_private_table
 from meddet.importing.sources import Source, find_sources
 from meddet.importing.writing import annotations_json, patients_csv, write_images
@@ -29,6 +29,7 @@ class Options:
 
     out: Path
     annotations: Path | None
+    raters: Mapping[str, Path]
     format: Format | None
     patients: Path | None
     key: Path | None
@@ -61,7 +62,9 @@ def import_studies(roots: Sequence[Path], options: Options) -> Report:
         raise ValueError(f"{out}: expected no folder or an empty one for the import, got one that holds files")
     if options.key_path.resolve().is_relative_to(out.resolve()):
         raise ValueError("--key: expected a file outside the data folder, got one inside")
-    marked, form, files = read_marks(options.annotations, options.format) if options.annotations else (None, None, [])
+    given_marks = {**({REFERENCE: options.annotations} if options.annotations else {}), **options.raters}
+    read = {name: read_marks(path, options.format) for name, path in given_marks.items()}
+    files = [file for each in read.values() for file in each.files]
     own = [path for path in (options.patients, options.key_path, options.table_path) if path is not None]
     sources = find_sources(roots, without=[*files, *own])
     key = read_key(options.key_path)
@@ -70,7 +73,7 @@ def import_studies(roots: Sequence[Path], options: Options) -> Report:
     folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
         folder.chmod(0o755)
-        report = _bring(folder, sources, marked, form, given, key, options)
+        report = _bring(folder, sources, read, given, key, options)
         write_private_table(options.table_path, report.rows, sources)
         if report.num_images:
             if out.exists():
@@ -84,8 +87,7 @@ def import_studies(roots: Sequence[Path], options: Options) -> Report:
 def _bring(
     folder: Path,
     sources: Sequence[Source],
-    marked: Annotations | None,
-    form: Format | None,
+    read: Mapping[str, Marks],
     given: GivenPatients,
     key: bytes,
     options: Options,
@@ -93,22 +95,26 @@ def _bring(
     """Fill the folder, and say what became of each file."""
     readable = read_headers(sources, key=key, refuse_identity=options.identity == "refuse")
     headers = readable.headers
+    marked = {name: each.annotations for name, each in read.items()}
     planned = plan(sources, headers, marked, given, key=key, classes=options.classes, num_slices=options.slices)
     people, incomplete = _people(planned, headers, given)
     slices = {place: found for place, found in planned.slices.items() if place[0] not in incomplete}
     images, rows = write_images(folder / "images", sources, headers, slices, planned.patients)
     enrolled = {image.patient for image in images}
+    content = annotations_json(images, planned.slices)
     report = Report(
         rows={**readable.rows, **planned.rows, **incomplete, **rows},
         series=planned.series,
-        format=form,
+        format=", ".join(sorted({each.format for each in read.values()})) or None,
         defects=planned.defects,
         identity=options.identity,
         flags=_GIVEN_FLAGS if options.patients else _GUESSED_FLAGS,
         num_patients=len(enrolled),
-        num_boxes=sum(len(image.boxes) for image in images),
+        num_boxes=len(content["annotations"]),
     )
-    write_json(folder / "annotations.json", annotations_json(images))
+    write_json(folder / "annotations.json", content)
+    for name, reading in planned.readings.items():
+        write_json(folder / f"annotations.{name}.json", annotations_json(images, reading))
     write_atomic(folder / "patients.csv", patients_csv(people[name] for name in enrolled))
     write_import_json(folder / "import.json", report, sources, key=key)
     return report

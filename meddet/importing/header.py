@@ -126,12 +126,14 @@ def _nifti(path: Path, *, max_pixels: int) -> Header:
 def _picture(path: Path, *, max_pixels: int) -> Header | Left:
     try:
         read = read_png if path.name.lower().endswith(".png") else read_tiff
-        height, width = read(path, max_pixels=max_pixels).values.shape
+        values = read(path, max_pixels=max_pixels).values
     except Refused as refusal:
         if "colours" in str(refusal):
             return Left("outside the intended use", "a colour picture, not an image of a scanner")
         raise
-    return Header(kind="picture", size=(width, height), planes=(None,), subject=Subject(None))
+    if np.ptp(values) == 0:
+        return Left("outside the intended use", "a blank image")
+    return Header(kind="picture", size=(values.shape[1], values.shape[0]), planes=(None,), subject=Subject(None))
 
 
 def _dicom(path: Path, *, key: bytes, max_pixels: int) -> Header | Left:

@@ -36,13 +36,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """A slice as it was written; `turn`, the `stored` size (height, width) and the factors take its boxes along."""
+    """A slice as it was written; `turn` and the `stored` size (height, width) take its boxes along.
+
+    `windowed` says that the file's own window was applied, so that the whole range is to be shown as it is.
+    """
 
     width: int
     height: int
     spacing_mm: tuple[float, float] | None
     turn: Turn
     stored: tuple[int, int]
+    windowed: bool
 
     def boxes(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
         """Take xyxy boxes from the file's pixels to those of the image that was written."""
@@ -74,7 +78,9 @@ def write_slice(job: Job, *, max_pixels: int) -> Written | Left:
         raise ValueError(quotable(str(refusal))) from None
     write_canonical(job.target, pixels)
     height, width = pixels.shape
-    return Written(width=width, height=height, spacing_mm=spacing, turn=turn, stored=stored)
+    return Written(
+        width=width, height=height, spacing_mm=spacing, turn=turn, stored=stored, windowed=scan.window is not None
+    )
 
 
 def _read(job: Job, *, max_pixels: int) -> Scan:

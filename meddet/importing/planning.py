@@ -12,12 +12,18 @@ from meddet.importing.pseudonym import pseudonym
 from meddet.importing.report import Row
 from meddet.importing.sources import Source, image_stem
 
+REFERENCE = ""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The slices to bring with their patient and boxes, what became of the other files, the series and the defects."""
+    """What is brought, and what became of the rest.
+
+    `slices` come with the reference's boxes, `readings` hold the boxes of each rater on the slices that he read.
+    """
 
     slices: Mapping[Place, Matched]
+    readings: Mapping[str, Mapping[Place, Matched]]
     patients: Mapping[int, str]
     rows: dict[int, Row]
     series: Sequence[tuple[Series, str | None]]
@@ -27,7 +33,7 @@ class Plan:
 def plan(
     sources: Sequence[Source],
     headers: Mapping[int, Header],
-    marked: Annotations | None,
+    marked: Mapping[str, Annotations],
     given: GivenPatients,
     *,
     key: bytes,
@@ -36,21 +42,31 @@ def plan(
 ) -> Plan:
     """Choose series, then slices: the annotated ones or, without annotations, the middle ones.
 
+    `marked` holds the reference's annotations under REFERENCE and those of raters under their names.
+
     Errors:
         ValueError: labels that are none of our classes.
     """
     series = group_series(headers)
     best = _chosen(series, choose_series(series, frozenset()))
-    if marked is None:
+    matches = {
+        name: match(each.images, sources, headers, chosen=best, classes=classes) for name, each in marked.items()
+    }
+    spoilt = {place: reason for each in matches.values() for place, reason in each.spoilt.items()}
+    if not marked:
         left = choose_series(series, frozenset())
-        matches = Matches({}, (), {})
         slices = {place: Matched((), None) for files in best for place in middle_slices(files, headers, num_slices)}
         unchosen = f"not among the middle {num_slices} slices of its series"
     else:
-        matches = match(marked.images, sources, headers, chosen=best, classes=classes)
-        left = choose_series(series, frozenset(number for number, _ in (*matches.slices, *matches.spoilt)))
+        read = {place: found for each in reversed(matches.values()) for place, found in each.slices.items()}
+        left = choose_series(series, frozenset(number for number, _ in (*read, *spoilt)))
         chosen = {number for files in _chosen(series, left) for number in files}
-        slices = {place: found for place, found in sorted(matches.slices.items()) if place[0] in chosen}
+        reference = matches[REFERENCE].slices if REFERENCE in matches else {}
+        slices = {
+            place: reference.get(place, Matched((), found.patient))
+            for place, found in sorted(read.items())
+            if place[0] in chosen and place not in spoilt
+        }
         unchosen = "not annotated"
     judged = [(each, left.get(place)) for place, each in enumerate(series)]
     brought = {number for number, _ in slices}
@@ -59,7 +75,7 @@ def plan(
         for number in each.files:
             if number not in brought:
                 rows[number] = _row(headers[number], each, reason or unchosen)
-    for (number, _), reason in matches.spoilt.items():
+    for (number, _), reason in spoilt.items():
         if number not in brought:
             rows[number] = Row("failed", reason, identifying=headers[number].identifying)
     patients = {
@@ -67,8 +83,17 @@ def plan(
         for source in sources
         if source.number in brought
     }
-    defects = (*(marked.defects if marked else ()), *matches.defects)
-    return Plan(slices, patients, rows, judged, defects)
+    readings = {name: each.slices for name, each in matches.items() if name != REFERENCE}
+    return Plan(slices, readings, patients, rows, judged, _defects(marked, matches))
+
+
+def _defects(marked: Mapping[str, Annotations], matches: Mapping[str, Matches]) -> tuple[str, ...]:
+    """Put the rater's name before the lines of a rater."""
+    lines = []
+    for name, each in marked.items():
+        before = f"rater {name}: " if name != REFERENCE else ""
+        lines += [f"{before}{line}" for line in (*each.defects, *matches[name].defects)]
+    return tuple(lines)
 
 
 def _chosen(series: Sequence[Series], left: Mapping[int, str | None]) -> list[tuple[int, ...]]:

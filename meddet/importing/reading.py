@@ -28,8 +28,17 @@ class Readable:
     rows: dict[int, Row]
 
 
-def read_marks(path: Path, form: Format | None) -> tuple[Annotations, Format, list[Path]]:
-    """Read the annotations in a process of its own; give their format and files, too.
+@dataclass(frozen=True)
+class Marks:
+    """Annotations, their format, and the files they lie in."""
+
+    annotations: Annotations
+    format: Format
+    files: list[Path]
+
+
+def read_marks(path: Path, form: Format | None) -> Marks:
+    """Read annotations in a process of its own.
 
     Errors:
         ValueError: nothing legible there.
@@ -46,7 +55,7 @@ def read_marks(path: Path, form: Format | None) -> tuple[Annotations, Format, li
     )
     if outcome.value is None:
         raise ValueError(outcome.error)
-    return outcome.value, form, files
+    return Marks(outcome.value, form, files)
 
 
 def read_headers(sources: Sequence[Source], *, key: bytes, refuse_identity: bool) -> Readable:

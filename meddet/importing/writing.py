@@ -16,7 +16,7 @@ from tqdm import tqdm
 from meddet.classes import CLASS_IDS
 from meddet.data.guard import guarded
 from meddet.importing.header import Header, Left
-from meddet.importing.matching import Box, Matched, Place
+from meddet.importing.matching import Matched, Place
 from meddet.importing.patients import COLUMNS
 from meddet.importing.pixels import Job, Written, write_slice
 from meddet.importing.reading import MAX_PIXELS, MEMORY_MB, SECONDS, failure
@@ -29,20 +29,20 @@ _DECIMALS_MM = 6
 
 @dataclass(frozen=True)
 class Image:
-    """An image that was written: its patient, its file's header, and its boxes as the file stores them."""
+    """An image that was written, the slice that it shows, and its file's header."""
 
     name: str
+    place: Place
     patient: str
     header: Header
     written: Written
-    boxes: tuple[Box, ...]
 
 
 def write_images(
     folder: Path,
     sources: Sequence[Source],
     headers: Mapping[int, Header],
-    slices: Mapping[Place, Matched],
+    slices: Iterable[Place],
     patients: Mapping[int, str],
 ) -> tuple[list[Image], dict[int, Row]]:
     """Write each slice into `folder` as <patient>_<number>.png; give the images, and what became of the files."""
@@ -68,9 +68,9 @@ def write_images(
             rows.setdefault(number, Row(value.outcome, value.reason))
         else:
             names[number].append(job.target.name)
-            boxes = slices[(number, job.index)].boxes
-            images.append(Image(job.target.name, patients[number], headers[number], value, boxes))
-    for number in {number for number, _ in slices}:
+            place = (number, job.index)
+            images.append(Image(job.target.name, place, patients[number], headers[number], value))
+    for number in {job.source.number for job in jobs}:
         row = rows.get(number, Row("brought", ""))
         if names[number] and row.outcome == "outside the intended use":
             row = Row("brought", f"without slices of it that are {row.reason}")
@@ -78,23 +78,27 @@ def write_images(
     return images, rows
 
 
-def annotations_json(images: Sequence[Image]) -> dict[str, Any]:
-    """Give annotations.json: boxes in the pixels of the images that were written."""
+def annotations_json(images: Sequence[Image], marks: Mapping[Place, Matched]) -> dict[str, Any]:
+    """Give the images that somebody marked, and his boxes in the pixels of the images that were written."""
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):
+        if image.place not in marks:
+            continue
         spacing = image.written.spacing_mm
         entries.append(
             {
                 **{"id": image_id, "file_name": image.name, "patient_id": image.patient},
                 **{"width": image.written.width, "height": image.written.height},
                 **({} if spacing is None else {"spacing_mm": [round(side, _DECIMALS_MM) for side in spacing]}),
+                **({"windowed": True} if image.written.windowed else {}),
                 **({} if image.header.study is None else {"study": image.header.study}),
                 **({} if image.header.instance is None else {"instance": image.header.instance}),
             }
         )
-        corners = image.written.boxes(np.array([box.xyxy for box in image.boxes], dtype=np.float64).reshape(-1, 4))
-        for box, (x1, y1, x2, y2) in zip(image.boxes, corners.tolist(), strict=True):
+        boxes = marks[image.place].boxes
+        corners = image.written.boxes(np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4))
+        for box, (x1, y1, x2, y2) in zip(boxes, corners.tolist(), strict=True):
             bbox = [round(side, _DECIMALS_PX) for side in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append(
                 {

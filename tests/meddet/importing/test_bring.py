@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, generate_uid
 
 from meddet import cli
+from meddet.data.images import read_image
 
 Writer = Callable[..., list[Path]]
 SAGITTAL = ["0", "1", "0", "0", "0", "-1"]
@@ -85,7 +86,7 @@ def test_of_a_study_the_sagittal_t2_series_and_its_middle_slices_are_brought(
     assert len({image["study"] for image in images}) == 1
     assert len({image["instance"] for image in images}) == 3
     assert all(image["spacing_mm"] == [1.0, 1.0] for image in images)
-    assert "1 patients, 3 images, 0 boxes" in capsys.readouterr().out
+    assert "patients 1, images 3, boxes 0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -321,3 +322,52 @@ def test_a_folder_that_holds_files_is_not_touched(
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine"]
     assert bring(tmp_path / "nowhere", out="other") == 2
     assert bring(tmp_path / "in", "--key", tmp_path / "other/key", out="other") == 2
+
+
+def test_raters_get_a_file_each_and_the_reference_may_be_absent(
+    tmp_path: Path, write_series: Writer, bring: Callable[..., int]
+) -> None:
+    names = [path.name for path in write_series(tmp_path / "in", "t2", slices=3)]
+    size = (112, 128)
+    first = coco(tmp_path / "1.json", (names[0], size, [[1, 2, 9, 9]]), (names[1], size, []))
+    second = coco(tmp_path / "2.json", (names[1], size, [[3, 4, 9, 9]]), ("absent.png", size, []))
+    assert bring(tmp_path / "in", "--rater", f"a={first}", "--rater", f"b={second}") == 3
+    content = annotations(tmp_path)
+    assert (len(content["images"]), content["annotations"]) == (2, [])
+    files = {}
+    for rater in ("a", "b"):
+        part = json.loads((tmp_path / f"data/annotations.{rater}.json").read_text())
+        by_id = {image["id"]: image["file_name"][-6:] for image in part["images"]}
+        files[rater] = (sorted(by_id.values()), [(by_id[b["image_id"]], b["bbox"]) for b in part["annotations"]])
+    assert files == {
+        "a": (["01.png", "02.png"], [("01.png", [1, 2, 9, 9])]),
+        "b": (["02.png"], [("02.png", [3, 4, 9, 9])]),
+    }
+    assert report(tmp_path)["annotations"]["defects"] == [
+        "rater b: annotation file 1: image 2: expected the name of an image that was given, got none of theirs"
+    ]
+    with pytest.raises(SystemExit):
+        bring(tmp_path / "in", "--rater", "../x=y", out="second")
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": "700", "WindowWidth": "1000"}])
+def test_an_imported_image_is_read_as_the_file_itself(
+    tmp_path: Path, write_series: Writer, bring: Callable[..., int], window: dict[str, str]
+) -> None:
+    (path,) = write_series(tmp_path / "in", "t2", slices=1, **window)
+    assert bring(tmp_path / "in") == 0
+    (image,) = annotations(tmp_path)["images"]
+    assert image.get("windowed", False) == bool(window)
+    percentiles = (0.5, 99.9)
+    straight = read_image(path, percentiles=percentiles, max_pixels=2**20).pixels
+    written = tmp_path / "data/images" / image["file_name"]
+    if window:
+        assert np.abs(np.asarray(PIL.Image.open(written)) / 65535 - straight).max() < 1e-4
+    else:
+        assert np.abs(read_image(written, percentiles=percentiles, max_pixels=2**20).pixels - straight).max() < 1e-4
+
+
+def test_a_blank_picture_is_outside_the_intended_use(tmp_path: Path, bring: Callable[..., int]) -> None:
+    (tmp_path / "in").mkdir()
+    PIL.Image.fromarray(np.full((200, 200), 90, dtype=np.uint8)).save(tmp_path / "in/blank.png")
+    assert bring(tmp_path / "in") == 4
