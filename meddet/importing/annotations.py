@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from defusedxml.common import DefusedXmlException
 
 FORMATS = ("coco", "yolo", "voc", "cvat", "labelme", "slicer")
 Format = Literal["coco", "yolo", "voc", "cvat", "labelme", "slicer"]
+_YOLO_LINE = re.compile(r"\d+(\s+[-+.\deE]+){4,5}")
 _MOST_BYTES = 256 * 2**20
 _SUFFIXES = {".json", ".xml", ".txt", ".yaml", ".yml"}
 
@@ -105,9 +107,12 @@ def _recognise_file(file: Path) -> Format | None:
             return "cvat" if root.tag == "annotations" else None
         if suffix == ".json":
             return _recognise_json(parse_json(file))
+        if suffix == ".txt":
+            lines = [line for line in read_text(file).splitlines() if line.strip()]
+            return "yolo" if lines and _YOLO_LINE.fullmatch(lines[0].strip()) else None
     except ValueError:
         return None
-    return "yolo" if suffix == ".txt" and file.name != "classes.txt" else None
+    return None
 
 
 def _recognise_json(content: Any) -> Format | None:

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, generate_uid
+from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage, generate_uid
 
 from meddet import cli
 from meddet.data.images import read_image
@@ -371,3 +371,50 @@ def test_a_blank_picture_is_outside_the_intended_use(tmp_path: Path, bring: Call
     (tmp_path / "in").mkdir()
     PIL.Image.fromarray(np.full((200, 200), 90, dtype=np.uint8)).save(tmp_path / "in/blank.png")
     assert bring(tmp_path / "in") == 4
+
+
+def test_of_an_enhanced_file_the_middle_frames_are_brought_by_position(
+    tmp_path: Path, write_series: Writer, bring: Callable[..., int]
+) -> None:
+    values = np.stack([_gradient(level) for level in range(5)])
+    shared, timing, echo, orientation, measures = (Dataset() for _ in range(5))
+    timing.RepetitionTime, echo.EffectiveEchoTime = 3000.0, 100.0
+    orientation.ImageOrientationPatient, measures.PixelSpacing = SAGITTAL, ["1", "1"]
+    shared.MRTimingAndRelatedParametersSequence, shared.MREchoSequence = [timing], [echo]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    frames = []
+    for place in (0, 12, 3, 9, 6):
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = [str(place), "-50", "60"]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    classic = ("RepetitionTime", "EchoTime", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
+    elements = dict.fromkeys(classic) | {
+        "SharedFunctionalGroupsSequence": [shared],
+        "PerFrameFunctionalGroupsSequence": frames,
+    }
+    (path,) = write_series(tmp_path / "in", "e", slices=1, values=values, **elements)
+    assert bring(tmp_path / "in") == 0
+    assert report(tmp_path)["series"][0]["reasons"][1:3] == ["sagittal (0 degrees off)", "T2 (TR 3000 ms, TE 100 ms)"]
+    names = [image["file_name"] for image in annotations(tmp_path)["images"]]
+    tops = [int(np.argmax(np.asarray(PIL.Image.open(tmp_path / "data/images" / name))[:, 0])) for name in names]
+    assert tops == [30, 40, 20]  # at 9, 6 and 3 mm: the normal of these slices runs to the right
+    boxes = coco(tmp_path / "b.json", (f"{path.stem}_frame_002.png", (112, 128), [[1, 2, 9, 9]]))
+    assert bring(tmp_path / "in", "--annotations", boxes, out="second") == 0
+    assert len(annotations(tmp_path, "second")["annotations"]) == 1
+
+
+def _gradient(level: int) -> np.ndarray:
+    """Draw a ramp whose brightest row tells the frame: 0, 10, 20, 30, 40."""
+    values = np.tile(np.linspace(0, 500, 112), (128, 1))
+    values[10 * level] = 1000
+    return values.astype(np.uint16)
+
+
+def test_a_dicom_file_without_an_image_is_outside_the_intended_use(
+    tmp_path: Path, write_series: Writer, bring: Callable[..., int]
+) -> None:
+    write_series(tmp_path / "in", "t2")
+    write_series(tmp_path / "in", "report", slices=1, SOPClassUID=BasicTextSRStorage, Modality="SR")
+    assert bring(tmp_path / "in") == 0
+    assert [row["reason"] for row in rows(tmp_path) if "report" in row["path"]] == ["a DICOM file without an image"]

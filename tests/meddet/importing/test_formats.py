@@ -76,7 +76,8 @@ def test_export_and_import_are_inverse(
     folder = tmp_path_factory.mktemp("round")
     (folder / "annotations.json").write_text(json.dumps(coco(images)))
     assert export_annotations(folder, folder / "out", form) == (len(images), sum(map(len, images)))
-    agree(read(folder / "out"), images, tolerance=tolerance, levels=levels)
+    files = annotation_files(folder / "out")
+    agree(read_annotations(folder / "out", files, form), images, tolerance=tolerance, levels=levels)
 
 
 @pytest.mark.parametrize("form", ["voc", "labelme", "cvat", "coco", "yolo"])
@@ -97,7 +98,8 @@ def test_what_another_program_writes_is_read(tmp_path_factory: pytest.TempPathFa
     else:
         boxes.save_yolo_v5(out, label_to_id={name: number for number, name in enumerate(CLASSES)})
         (out / "classes.txt").write_text("\n".join(CLASSES))
-    agree(read(out), images, tolerance=1e-6, levels=False)
+    files = annotation_files(out)
+    agree(read_annotations(out, files, form), images, tolerance=1e-6, levels=False)
 
 
 def test_levels_are_found_where_each_format_has_room(tmp_path: Path) -> None:
@@ -189,6 +191,24 @@ def test_yolo_without_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(ValueError, match=r"expected data\.yaml or classes\.txt"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "form"),
+    [
+        ("a.json", '{"images": [], "annotations": [], "categories": []}', "coco"),
+        ("a.json", '{"shapes": []}', "labelme"),
+        ("a.json", '{"markups": []}', "slicer"),
+        ("a.xml", "<annotation/>", "voc"),
+        ("a.xml", "<annotations/>", "cvat"),
+        ("a.txt", "\n0 0.5 0.5 0.1 1e-1\n", "yolo"),
+    ],
+)
+def test_a_format_is_recognised_beside_other_files(tmp_path: Path, name: str, text: str, form: str) -> None:
+    (tmp_path / name).write_text(text)
+    for other, content in (("README.txt", "Boxes by A."), ("z.json", "{}"), ("z.xml", "<x/>"), ("z.yaml", "a: 1")):
+        (tmp_path / other).write_text(content)
+    assert recognise(annotation_files(tmp_path)) == form
 
 
 def test_two_formats_or_none_are_refused_and_a_link_is_not_followed(tmp_path: Path) -> None:
