@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,8 +58,8 @@ def _of(mode: Mode | None, patients: int) -> Preset:
 
 def _written(mode: Mode | None, patients: int, workers: int) -> dict[str, Any]:
     """Write that many patients in a process of its own, and give its time and its workers' largest memory."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (mode, patients, workers))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, mode, patients, workers).result()
 
 
 def _measure(mode: Mode | None, patients: int, workers: int) -> dict[str, Any]:
