@@ -65,12 +65,12 @@ def _legend(width: int, height: int, preset: Preset) -> Image.Image:
     line = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(line)
     font = ImageFont.load_default(size=round(0.6 * height))
-    x, middle = height // 2, height // 2
+    x, middle = 0.5 * height, 0.5 * height
     for text, protruded in ((_LEGEND[0], True), (_LEGEND[1], False)):
         draw_box(draw, (x, 0.25 * height, x + 1.4 * height, 0.75 * height), protruded=protruded)
         x += 2 * height
         draw.text((x, middle), text, font=font, fill="white", anchor="lm")
-        x += round(draw.textlength(text, font=font)) + height
+        x += float(draw.textlength(text, font=font)) + height
     draw.text((x, middle), f"{preset.name}: {_LEGEND[2]}", font=font, fill="white", anchor="lm")
     return line
 
