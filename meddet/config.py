@@ -18,6 +18,56 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Guard(Section):
+    """What one image file may cost."""
+
+    seconds: Positive
+    """Wall clock for reading it."""
+    memory_mb: Count
+    """Memory on top of the loaded libraries, in MB."""
+
+
+class Boxes(Section):
+    """What becomes of faulty annotations. Each one touched is listed in artifacts/tables/repairs.csv."""
+
+    max_share: Fraction
+    """Largest share of a file's boxes (or images) that may be touched before the stage fails."""
+    outside: Literal["repair", "reject"]
+    """A box that reaches out of the image: clip it, or leave it out."""
+    min_visible: Fraction
+    """Least share of such a box's area inside the image; less is left out whatever the rule."""
+    negative_sides: Literal["repair", "reject"]
+    """Negative width or height: the same box from its other corner if that is in the image, or left out."""
+    corners: Literal["repair", "reject"]
+    """x1, y1, x2, y2 where x, y, width, height belong: of unusual size as it stands, of usual size as corners."""
+    swapped: Literal["repair", "reject"]
+    """x and y swapped: unusual in size or place as it stands, usual after swapping."""
+    ids: Literal["repair", "reject"]
+    """Annotation ids that are given twice, 0 or no number: give a new one, or leave the box out."""
+
+
+class Identity(Section):
+    """What becomes of images that may name a person."""
+
+    tags: Literal["refuse", "repair"]
+    """Identifying elements in a DICOM header: fail, or go on with the pixels alone and count the tags by name."""
+    text: Literal["refuse", "leave-out"]
+    """Text burned into the pixels, seen or declared: fail, or go on without the image."""
+
+
+class Raters(Section):
+    """How several raters' files become the reference of images that annotations.json has no boxes for."""
+
+    rule: Literal["majority", "any", "all"]
+    """How many of the raters who drew a disc must call it a protrusion."""
+    min_raters: Count
+    """Least raters who must have read an image, and have drawn a disc, for it to count."""
+    match_iou: Fraction
+    """Least IoU of two raters' boxes of one disc, where they name no level."""
+    tie: Literal["protrusion", "non-protrusion", "adjudicate"]
+    """What an even vote gives; adjudicate leaves the image out until somebody has decided."""
+
+
 class Ingest(Section):
     """How files become canonical images."""
 
@@ -25,6 +75,16 @@ class Ingest(Section):
     """Percentiles of the whole image that become 0 and 1 where the file names no window."""
     max_pixels: Count
     """Largest accepted rows x columns; a larger file is refused before decoding."""
+    max_unreadable: Annotated[int, Field(ge=0)]
+    """Most image files that may be left out because they can't be read."""
+    guard: Guard
+    """Limits of the processes that read image files."""
+    boxes: Boxes
+    """Rules for faulty annotations."""
+    identity: Identity
+    """Rules for what may name a person."""
+    raters: Raters
+    """Rules for several raters."""
 
 
 class Validate(Section):
@@ -38,10 +98,14 @@ class Validate(Section):
     """Smallest and largest box side, as a fraction of the image's side."""
     boxes_per_image: tuple[Annotated[int, Field(ge=0)], Count]
     """Fewest and most boxes of one image."""
+    duplicates: Literal["group", "refuse"]
+    """Patients who share a study, an instance or a picture: keep them in one part, or fail."""
+    likeness: Fraction
+    """Correlation of two registered images' details from which they show the same."""
 
 
 class Split(Section):
-    """How patients are divided."""
+    """How patients are divided; those of one group stay together."""
 
     seed: int
     """Seed of the shuffle within strata."""
@@ -49,6 +113,13 @@ class Split(Section):
     """Share of patients in the test part (183 of 914 is 0.2)."""
     validation_fraction: Fraction
     """Share of the remaining patients in the validation part."""
+
+
+class DataPage(Section):
+    """What the data page shows."""
+
+    thumbnails: Count
+    """Images shown, each of another patient."""
 
 
 class View(Section):
@@ -243,6 +314,8 @@ class Params(Section):
     """Stage validate."""
     split: Split
     """Stage split."""
+    data_page: DataPage
+    """Stage data_page."""
     view: View
     """Shared by every stage that looks at images."""
     locate: Locate

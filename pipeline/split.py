@@ -1,6 +1,7 @@
-"""Stage split: patients into train, validation and test."""
+"""Stage split: patients into train, validation and test, groups of linked patients whole."""
 
 from collections import Counter
+from itertools import combinations
 
 import pandas as pd
 
@@ -15,52 +16,79 @@ PROTRUSION = "protrusion"
 
 
 def main(params: Params) -> None:
-    """Split, prove that the parts share no patient, and only then write."""
+    """Split, prove that the parts share no patient and no group, and only then write."""
     patients, images, boxes = (read_table(ARTIFACTS / "tables", name) for name in ("patients", "images", "boxes"))
+    groups = read_table(ARTIFACTS, "groups")
+    group = dict(zip(groups["patient_id"], groups["group"], strict=True))
     split = split_patients(
-        _cases(patients, boxes),
+        _cases(patients, boxes, group),
         seed=params.split.seed,
         test_fraction=params.split.test_fraction,
         validation_fraction=params.split.validation_fraction,
     )
-    check_parts(patients["patient_id"].tolist(), split)
-    report = {part: _count(split[part], images, boxes) for part in PARTS}
+    check_parts(patients["patient_id"].tolist(), group, split)
+    counts = {part: _count(split[part], images, boxes) for part in PARTS}
+    report = {
+        "parts": counts,
+        "overlap": {
+            f"{first} and {second}": {
+                "patients": len(set(split[first]) & set(split[second])),
+                "groups": len({group[name] for name in split[first]} & {group[name] for name in split[second]}),
+            }
+            for first, second in combinations(PARTS, 2)
+        },
+        "groups_of_several": sum(count > 1 for count in Counter(group.values()).values()),
+    }
     write_json(ARTIFACTS / "split.json", split)
     write_json(REPORTS / "split.json", report)
-    for part, counts in report.items():
-        print(f"{part}: {counts['patients']} patients, {counts['images']} images")
+    for part, found in counts.items():
+        print(f"{part}: {found['patients']} patients, {found['images']} images")
 
 
-def check_parts(patients: list[str], split: dict[str, list[str]]) -> None:
-    """Expect every patient in exactly one part, and nobody else in any.
+def check_parts(patients: list[str], group: dict[str, str], split: dict[str, list[str]]) -> None:
+    """Expect every patient in exactly one part, nobody else in any, and no group in several.
 
     Errors:
-        Failure: with the patients that are in none or in several.
+        Failure: with the patients that are in none or in several, and the groups that are in several.
     """
     from pipeline._expectations import Rule, check
 
     places = Counter(patient for members in split.values() for patient in members)
-    frame = pd.DataFrame(
+    known = set(patients)
+    people = pd.DataFrame(
         [
-            {"patient_id": patient, "num_parts": places[patient], "num_rows": int(patient in set(patients))}
-            for patient in sorted(set(patients) | set(places))
+            {"patient_id": patient, "num_parts": places[patient], "num_rows": int(patient in known)}
+            for patient in sorted(known | set(places))
         ]
     )
+    spread = Counter(
+        name for members in split.values() for name in {group[patient] for patient in members if patient in group}
+    )
+    together = pd.DataFrame(
+        [{"group": name, "num_parts": spread[name]} for name in sorted(set(group.values()) | set(spread))]
+    )
+    once = {"min_value": 1, "max_value": 1}
+    expected = {
+        ("patients", "num_parts"): "a patient in exactly one part",
+        ("patients", "num_rows"): "an enrolled patient",
+        ("groups", "num_parts"): "a group in exactly one part",
+    }
     rules = [
-        Rule("patients", "ExpectColumnValuesToBeBetween", {"column": column, "min_value": 1, "max_value": 1}, text)
-        for column, text in (("num_parts", "a patient in exactly one part"), ("num_rows", "an enrolled patient"))
+        Rule(table, "ExpectColumnValuesToBeBetween", {"column": column, **once}, text)
+        for (table, column), text in expected.items()
     ]
-    failed = [finding for finding in check({"patients": (frame, "patient_id")}, rules) if not finding.success]
+    findings = check({"patients": (people, "patient_id"), "groups": (together, "group")}, rules)
+    failed = [finding for finding in findings if not finding.success]
     if failed:
         said = "; ".join(str(finding) for finding in failed)
         raise Failure(VALIDATION_FAILED, f"artifacts/split.json: {said}; nothing was written")
 
 
-def _cases(patients: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, Case]:
+def _cases(patients: pd.DataFrame, boxes: pd.DataFrame, group: dict[str, str]) -> dict[str, Case]:
     """Stratify by scanner and by the share of protrusions; a patient without boxes has share 0."""
     share = (boxes["class_name"] == PROTRUSION).groupby(boxes["patient_id"]).mean().to_dict()
     return {
-        patient: Case(protrusion_share=float(share.get(patient, 0)), scanner=scanner)
+        patient: Case(protrusion_share=float(share.get(patient, 0)), scanner=scanner, group=group[patient])
         for patient, scanner in zip(patients["patient_id"], patients["scanner"], strict=True)
     }
 

@@ -1,5 +1,6 @@
-"""Stage validate: expectations on patients, images and boxes. Any failure stops the graph, with the rows named."""
+"""Stage validate: expectations on the tables, and the search for doubled patients and images. A failure names rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -8,8 +9,10 @@ import pandas as pd
 from meddet.classes import CLASS_IDS
 from meddet.config import Params, Validate
 from meddet.data.finding import Finding
-from meddet.data.page import validation_page
-from meddet.data.table import read_table
+from meddet.data.groups import Link, duplicates_json, find_links, groups_table
+from meddet.data.intensity import INTENSITIES
+from meddet.data.page import Gate, validation_page
+from meddet.data.table import read_table, write_table
 from meddet.files import read_json, write_atomic, write_json
 from pipeline._expectations import Rule, check
 from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run
@@ -19,23 +22,42 @@ PAGE = ARTIFACTS / "validation.html"
 
 
 def main(params: Params) -> None:
-    """Check the tables; both reports are written whatever comes of it."""
+    """Check the tables, then look for doubles; both reports are written whatever comes of it."""
+    limits = params.validate_
     tables = read_tables()
-    rules = [*patient_rules(params.validate_), *image_rules(params.validate_), *box_rules(params.validate_)]
+    rules = [*patient_rules(limits), *image_rules(limits), *box_rules(limits)]
     ids = {"patients": "patient_id", "images": "image_id", "boxes": "annotation_id"}
     findings = check({name: (frame, ids[name]) for name, frame in tables.items()}, rules)
     num_rows = {name: len(frame) for name, frame in tables.items()}
-    data_md5 = str(read_json(ARTIFACTS / "coco.json")["info"]["data_md5"])
-    write_json(REPORT, _report(findings, num_rows))
-    write_atomic(PAGE, validation_page(findings, num_rows=num_rows, data_md5=data_md5).encode())
     failed = [finding for finding in findings if not finding.success]
+    links = [] if failed else find_links(tables["images"], ARTIFACTS / "images", threshold=limits.likeness)
+    groups = groups_table(tables["patients"]["patient_id"].tolist(), links)
+    duplicates = duplicates_json(links, groups, rule=limits.duplicates, likeness=limits.likeness)
+    across = [link for link in links if link.patients[0] != link.patients[1]]
+    refused = bool(across) and limits.duplicates == "refuse"
+    data_md5 = str(read_json(ARTIFACTS / "coco.json")["info"]["data_md5"])
+    report = _report(findings, num_rows, refused=refused, duplicates=None if failed else duplicates)
+    write_json(REPORT, report)
+    gates = [*_read_gates(), _duplicates_gate(links, refused=refused, searched=not failed)]
+    write_atomic(PAGE, validation_page(findings, gates, num_rows=num_rows, data_md5=data_md5).encode())
+    for finding in failed:
+        print(f"failed: {finding}")
+    for link in links:
+        print(f"double: {link}")
     if failed:
-        for finding in failed:
-            print(f"failed: {finding}")
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         summary = f"{len(failed)} of {len(findings)} expectations failed: {failed[0]}{more}"
         raise Failure(VALIDATION_FAILED, f"{summary}; see {REPORT} and {PAGE}")
+    if refused:
+        more = f" (and {len(across) - 1} more)" if len(across) > 1 else ""
+        summary = f"{len(across)} pairs of images of different patients belong together: {across[0]}{more}"
+        raise Failure(VALIDATION_FAILED, f"{summary}; see {REPORT} and {PAGE}")
+    write_table(ARTIFACTS, "groups", groups)
     print(f"{len(findings)} expectations hold on " + ", ".join(f"{count} {name}" for name, count in num_rows.items()))
+    if duplicates["groups"]:
+        print(
+            f"note: {len(duplicates['groups'])} groups of patients belong together and stay in one part; see {REPORT}"
+        )
 
 
 def read_tables() -> dict[str, pd.DataFrame]:
@@ -65,14 +87,19 @@ def patient_rules(limits: Validate) -> list[Rule]:
 def image_rules(limits: Validate) -> list[Rule]:
     """Say what is expected of an image."""
     values = ("mean", "std", "min", "max", "saturated_fraction")
+    shares = ("below_12", "12_to_40", "40_to_80", "80_to_160", "above_160")
+    greys = ("mean_grey", "p50", "p75", "p90", "p95", "p99", "p99_9")
     return [
-        *_present("images", ("image_id", "file_name", "patient_id", "width", "height", *values)),
+        *_present("images", ("image_id", "file_name", "patient_id", "width", "height", *INTENSITIES)),
         _unique("images", "image_id"),
         _unique("images", "file_name"),
         _between("images", "num_patients", 1, 1, "one patient in the table per image"),
         _between("images", "num_boxes", *limits.boxes_per_image, "a number of boxes"),
         *(_between("images", column, 1, None, f"a {column} in pixels") for column in ("width", "height")),
         *(_between("images", value, 0, 1, "a share of the range") for value in values),
+        *(_between("images", share, 0, 1, "a share of the pixels") for share in shares),
+        *(_between("images", grey, 0, 255, "a grey value") for grey in greys),
+        *(_matches("images", name, "^[0-9a-f]{12}$", "a hash, where it is known") for name in ("study", "instance")),
         _above("images", "std", 0, "an image that is not constant"),
         *(
             _above("images", f"spacing_{axis}_mm", 0, "a spacing in mm, where it is known")
@@ -127,17 +154,40 @@ def _at_least(table: str, larger: str, smaller: str, text: str) -> Rule:
     return Rule(table, "ExpectColumnPairValuesAToBeGreaterThanB", kwargs, text)
 
 
+def _matches(table: str, column: str, pattern: str, text: str) -> Rule:
+    return Rule(table, "ExpectColumnValuesToMatchRegex", {"column": column, "regex": pattern}, text)
+
+
 def _count(keys: pd.Series, among: pd.Series) -> pd.Series:
     return keys.map(among.value_counts()).fillna(0).astype(int)
 
 
-def _report(findings: Sequence[Finding], num_rows: dict[str, int]) -> dict[str, object]:
+def _read_gates() -> list[Gate]:
+    """Say what ingest repaired and what raters disagree on."""
+    repairs, disagreements = (read_table(ARTIFACTS / "tables", name) for name in ("repairs", "disagreements"))
+    counts = Counter(zip(repairs["fault"], repairs["action"], strict=True))
+    faults = [f"{fault}: {count} {action}" for (fault, action), count in sorted(counts.items())]
+    said = f"{len(repairs)} faults in annotations were repaired or rejected by rule."
+    disagree = f"{len(disagreements)} discs on which raters disagree."
+    return [Gate("Annotations", True, said, tuple(faults)), Gate("Raters", True, disagree, ())]
+
+
+def _duplicates_gate(links: Sequence[Link], *, refused: bool, searched: bool) -> Gate:
+    if not searched:
+        return Gate("Doubles", True, "Not searched for, because expectations failed.", ())
+    return Gate("Doubles", not refused, f"{len(links)} pairs of images belong together.", tuple(map(str, links)))
+
+
+def _report(
+    findings: Sequence[Finding], num_rows: dict[str, int], *, refused: bool, duplicates: dict[str, object] | None
+) -> dict[str, object]:
     failed = sum(not finding.success for finding in findings)
     return {
-        "success": failed == 0,
+        "success": failed == 0 and not refused,
         "expectations": len(findings),
         "failed": failed,
         "rows": num_rows,
+        "duplicates": duplicates,
         "results": [asdict(finding) for finding in sorted(findings, key=_order)],
     }
 

@@ -2,18 +2,24 @@
 
 import io
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meddet.classes import CLASS_IDS
-from meddet.data.raw import Patient, RawData, enrolled
+from meddet.data.raw import Patient, RawBox, RawImage, enrolled
 from meddet.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REASONS = {"quality": "image quality", "incomplete": "incomplete cervical spine", "operated": "earlier surgery"}
+REASONS = {
+    "quality": "image quality",
+    "incomplete": "incomplete cervical spine",
+    "operated": "earlier surgery",
+    "no_image": "no usable image",
+}
 """Reasons for exclusion, in the order in which they are looked at, and as they are written."""
 
 _PANEL_WIDTH = 3.2
@@ -33,7 +39,7 @@ class Funnel:
 
 
 def exclusion(patient: Patient) -> str | None:
-    """Name the first reason that keeps a patient out."""
+    """Name the first flag that keeps a patient out."""
     if not patient.quality_ok:
         return "quality"
     if not patient.complete:
@@ -41,17 +47,23 @@ def exclusion(patient: Patient) -> str | None:
     return "operated" if patient.operated else None
 
 
-def count_funnel(raw: RawData, *, unlisted_files: int) -> Funnel:
-    """Count enrolment. `unlisted_files` are in data/images without an entry in annotations.json."""
-    kept = {patient.patient_id for patient in raw.patients if enrolled(patient)}
-    images = {image.id for image in raw.images if image.patient_id in kept}
-    reasons = Counter(exclusion(patient) for patient in raw.patients)
-    classes = Counter(box.category_id for box in raw.boxes if box.image_id in images)
+def count_funnel(
+    patients: Sequence[Patient], images: Iterable[RawImage], boxes: Iterable[RawBox], *, unlisted_files: int
+) -> Funnel:
+    """Count enrolment; `images` are those that could be used, `boxes` what is drawn on any.
+
+    `unlisted_files` are in data/images without an entry in annotations.json.
+    """
+    allowed = {patient.patient_id for patient in patients if enrolled(patient)}
+    used = {image.id: image.patient_id for image in images if image.patient_id in allowed}
+    reasons = Counter(exclusion(patient) for patient in patients)
+    reasons["no_image"] = len(allowed - set(used.values()))
+    classes = Counter(box.category_id for box in boxes if box.image_id in used)
     return Funnel(
-        scanned=len(raw.patients),
+        scanned=len(patients),
         excluded={reason: reasons[reason] for reason in REASONS},
-        enrolled=len(kept),
-        images=len(images),
+        enrolled=len(set(used.values())),
+        images=len(used),
         boxes={name: classes[category] for name, category in CLASS_IDS.items()},
         unlisted_files=unlisted_files,
     )
@@ -72,11 +84,12 @@ def draw_funnel(path: Path, funnel: Funnel) -> None:
     axes.axis("off")
     axes.text(0.5, 5.05, "Enrolment", color=_INK, fontsize=15, fontweight="bold", va="center")
     axes.text(7.5, 0.2, "research use only", color=_MUTED, fontsize=8, va="center", ha="right")
-    reasons = [(f"{count:,}", REASONS[reason]) for reason, count in funnel.excluded.items()]
+    shown = {reason: count for reason, count in funnel.excluded.items() if count or reason != "no_image"}
+    reasons = [(f"{count:,}", REASONS[reason]) for reason, count in shown.items()]
     boxes = [(f"{count:,}", f"{name} boxes") for name, count in funnel.boxes.items()]
     left_out = _plural(sum(funnel.excluded.values()), "patient") + " left out"
     _panel(axes, (0.5, 4.1), 0.6, _plural(funnel.scanned, "patient") + " scanned", [], edge=_LINE)
-    _panel(axes, (4.3, 2.55), 1.3, left_out, reasons, edge=_LINE)
+    _panel(axes, (4.3, 2.4), 1.6, left_out, reasons, edge=_LINE)
     _panel(axes, (0.5, 1.75), 0.6, _plural(funnel.enrolled, "patient") + " enrolled", [], edge=_ACCENT)
     _panel(axes, (0.5, 0.3), 1.05, _plural(funnel.images, "image"), boxes, edge=_ACCENT)
     for start, end in (((2.1, 4.1), (2.1, 2.36)), ((2.1, 3.2), (4.29, 3.2)), ((2.1, 1.75), (2.1, 1.36))):

@@ -1,10 +1,12 @@
 """The validation page: one file that opens anywhere, loads nothing and calls nobody."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from meddet.data.finding import Finding
 
+_MAX_ROWS = 20
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --muted: #5b6875; --paper: #ffffff; --panel: #f5f7f9;
   --line: #d5dce2; --good: #1d7a4d; --bad: #b3261e; }
@@ -28,10 +30,25 @@ code { font: .875rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 """
 
 
-def validation_page(findings: Sequence[Finding], *, num_rows: Mapping[str, int], data_md5: str) -> str:
+@dataclass(frozen=True)
+class Gate:
+    """What one gate found: a line, and the rows; `holds` says whether the graph may go on."""
+
+    name: str
+    holds: bool
+    said: str
+    rows: tuple[str, ...]
+
+
+def validation_page(
+    findings: Sequence[Finding], gates: Sequence[Gate], *, num_rows: Mapping[str, int], data_md5: str
+) -> str:
     """Give the whole page, failures first; the same findings are the same text."""
     failed = [finding for finding in findings if not finding.success]
-    if failed:
+    closed = [gate.name for gate in gates if not gate.holds]
+    if closed:
+        kind, said = "bad", f"{escape(', '.join(closed))}: refused. The graph stops here."
+    elif failed:
         kind, said = "bad", f"{len(failed)} of {len(findings)} expectations failed. The graph stops here."
     else:
         kind, said = "good", f"All {len(findings)} expectations hold."
@@ -51,11 +68,20 @@ def validation_page(findings: Sequence[Finding], *, num_rows: Mapping[str, int],
 <p class="muted">{counts} · data <code>{escape(data_md5)}</code> · research use only</p>
 <p class="verdict {kind}">{said}</p>
 {"".join(_failure(finding) for finding in failed)}
+{"".join(_gate(gate) for gate in gates)}
 {tables}
 </main>
 </body>
 </html>
 """
+
+
+def _gate(gate: Gate) -> str:
+    rows = "".join(f"<li>{escape(row)}</li>" for row in gate.rows[:_MAX_ROWS])
+    more = f"<li>and {len(gate.rows) - _MAX_ROWS} more</li>" if len(gate.rows) > _MAX_ROWS else ""
+    kind = "" if gate.holds else ' class="bad"'
+    listed = f"<ul>{rows}{more}</ul>" if rows else ""
+    return f"<h2>{escape(gate.name)}</h2><p{kind}>{escape(gate.said)}</p>{listed}"
 
 
 def _failure(finding: Finding) -> str:

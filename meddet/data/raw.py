@@ -1,23 +1,20 @@
-"""The raw data set as typed rows: annotations.json and patients.csv, read and checked against each other. No pixels."""
+"""The rows of the raw data set as types: patients, images, boxes, and what raters drew. No file is read here."""
 
-import csv
 import hashlib
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from meddet.classes import CLASS_IDS, Level
-from meddet.files import read_json
-
-_EDGE_TOLERANCE_PX = 1e-6
+from meddet.classes import Level
 
 Identifier = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+Hashed = Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+Spacing = Annotated[list[Annotated[Finite, Field(gt=0)]], Field(min_length=2, max_length=2)]
 
 
 class Patient(BaseModel):
@@ -35,22 +32,30 @@ class Patient(BaseModel):
     operated: bool
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
+    """A part of a COCO file: read-only, no text for numbers, further keys allowed."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class RawImage(_Entry):
-    """An image of annotations.json; `file_name` is relative to data/images."""
+class RawImage(Entry):
+    """An image of annotations.json; `file_name` is relative to data/images.
+
+    `spacing_mm` is (row, column), for files that hold none; `study` and `instance` are hashes of DICOM's UIDs.
+    """
 
     id: Identifier
     file_name: Text
     width: Identifier
     height: Identifier
     patient_id: Text
+    spacing_mm: Spacing | None = None
+    study: Hashed | None = None
+    instance: Hashed | None = None
 
 
-class RawBox(_Entry):
-    """An annotation: `bbox` is x, y, width, height in pixels of the image."""
+class RawBox(Entry):
+    """An annotation: `bbox` is x, y, width, height in pixels of the image; `category_id` is of `CLASS_IDS`."""
 
     id: Identifier
     image_id: int
@@ -60,41 +65,59 @@ class RawBox(_Entry):
     level: Level | None = None
 
 
-class _Category(_Entry):
-    id: int
-    name: str
+@dataclass(frozen=True)
+class Repair:
+    """A row of an annotation file that was changed or left out.
+
+    `row` counts from 1 in its list, `annotation_id` is as the file says, `before` and `after` are x, y, width, height,
+    ids or class names. File names and patients are not in it: it goes on to artifacts.
+    """
+
+    file: str
+    kind: Literal["box", "image"]
+    row: int
+    annotation_id: str
+    image_id: int | None
+    fault: str
+    action: Literal["clipped", "dropped", "rejected", "renumbered", "repaired"]
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        where = f"{self.kind} {self.row}" + (f" (annotation {self.annotation_id})" if self.annotation_id else "")
+        image = (
+            ""
+            if self.image_id is None
+            else f" of image {self.image_id}"
+            if self.kind == "box"
+            else f" (image {self.image_id})"
+        )
+        change = self.before + (f" -> {self.after}" if self.after else "")
+        return f"{self.file}: {where}{image}: {self.fault}, {self.action}" + (f": {change}" if change else "")
 
 
-class _Annotations(_Entry):
-    images: list[RawImage]
-    annotations: list[RawBox]
-    categories: Annotated[list[_Category], Field(min_length=1)]
+@dataclass(frozen=True)
+class Reading:
+    """What one rater drew, and the images that he read, boxes or not."""
+
+    rater: str
+    images: frozenset[int]
+    boxes: tuple[RawBox, ...]
 
 
 @dataclass(frozen=True)
 class RawData:
-    """What data/ says, before any pixel is read. The boxes' category ids are ours (`CLASS_IDS`)."""
+    """What data/ says after repair, before any pixel is read.
+
+    `listed` counts the rows of each file before repair: (images, boxes).
+    """
 
     patients: tuple[Patient, ...]
     images: tuple[RawImage, ...]
     boxes: tuple[RawBox, ...]
-
-
-def read_raw(folder: Path) -> RawData:
-    """Read and check data/.
-
-    Errors:
-        ValueError: one line with the file, the row or id, what was expected and what came.
-    """
-    patients_path, annotations_path = folder / "patients.csv", folder / "annotations.json"
-    patients = _read_patients(patients_path)
-    content = _read_annotations(annotations_path)
-    boxes = _by_class_name(annotations_path, content)
-    for image in content.images:
-        locate_image(folder, image)
-    _check_references(annotations_path, patients, content.images, boxes)
-    _check_patients_have_images(patients_path, patients, content.images)
-    return RawData(patients=patients, images=tuple(content.images), boxes=boxes)
+    readings: tuple[Reading, ...]
+    repairs: tuple[Repair, ...]
+    listed: Mapping[str, tuple[int, int]]
 
 
 def enrolled(patient: Patient) -> bool:
@@ -103,15 +126,15 @@ def enrolled(patient: Patient) -> bool:
 
 
 def hash_patient(patient_id: str) -> str:
-    """Give the name under which a patient goes on: 12 hexadecimal digits."""
+    """Give the name under which a patient, a study or an instance goes on: 12 hexadecimal digits."""
     return hashlib.sha256(f"meddet{patient_id}".encode()).hexdigest()[:12]
 
 
 def locate_image(folder: Path, image: RawImage) -> Path:
-    """Give the path of an image's file.
+    """Give the path of an image's file, which may be absent.
 
     Errors:
-        ValueError: no such file, or a name that leads out of data/images, by itself or through a link.
+        ValueError: a name that leads out of data/images, by itself or through a link.
     """
     root = folder / "images"
     where = f"{folder / 'annotations.json'}: image {image.id}: file_name {image.file_name!r}"
@@ -121,121 +144,4 @@ def locate_image(folder: Path, image: RawImage) -> Path:
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{where}: expected a file below {root}, got a link that leads out of it")
-    if not path.is_file():
-        raise ValueError(f"{where}: expected the file {path}, found none")
     return path
-
-
-def _read_patients(path: Path) -> tuple[Patient, ...]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise ValueError(f"{path}: expected a table of patients, found none") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected comma-separated text in UTF-8, got: {error}") from None
-    missing = sorted(set(Patient.model_fields) - set(columns))
-    if missing:
-        raise ValueError(
-            f"{path}: expected the columns {', '.join(Patient.model_fields)}, {', '.join(missing)} missing"
-        )
-    if not rows:
-        raise ValueError(f"{path}: expected at least one patient, found none")
-    patients = []
-    for line, row in rows:
-        try:
-            patients.append(Patient.model_validate({key: value for key, value in row.items() if key is not None}))
-        except ValidationError as error:
-            raise ValueError(f"{path}: line {line} (patient {row['patient_id']!r}): {_first(error)}") from None
-    _check_unique(f"{path}: patient_id", [patient.patient_id for patient in patients])
-    return tuple(patients)
-
-
-def _read_annotations(path: Path) -> _Annotations:
-    content: Any = read_json(path)
-    try:
-        annotations = _Annotations.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_owner(content, error)}{_first(error)}") from None
-    _check_unique(f"{path}: image id", [image.id for image in annotations.images])
-    _check_unique(f"{path}: file_name", [str(PurePosixPath(image.file_name)) for image in annotations.images])
-    _check_unique(f"{path}: annotation id", [box.id for box in annotations.annotations])
-    _check_unique(f"{path}: category id", [category.id for category in annotations.categories])
-    _check_unique(f"{path}: category name", [category.name for category in annotations.categories])
-    return annotations
-
-
-def _by_class_name(path: Path, content: _Annotations) -> tuple[RawBox, ...]:
-    """Renumber categories by their names: files differ in ids and order, and only the name means something."""
-    names = {category.id: category.name for category in content.categories}
-    boxes = []
-    for box in content.annotations:
-        name = names.get(box.category_id)
-        if name not in CLASS_IDS:
-            got = f"category_id {box.category_id}" + ("" if name is None else f", which is {name!r}")
-            raise ValueError(f"{path}: annotation {box.id}: expected a class of {', '.join(CLASS_IDS)}, got {got}")
-        boxes.append(box.model_copy(update={"category_id": CLASS_IDS[name]}))
-    return tuple(boxes)
-
-
-def _check_references(
-    path: Path, patients: Iterable[Patient], images: Iterable[RawImage], boxes: Iterable[RawBox]
-) -> None:
-    known = {patient.patient_id for patient in patients}
-    by_id = {image.id: image for image in images}
-    for image in by_id.values():
-        if image.patient_id not in known:
-            raise ValueError(
-                f"{path}: image {image.id} ({image.file_name}): expected a patient of patients.csv, "
-                f"got patient_id {image.patient_id!r}"
-            )
-    for box in boxes:
-        owner = by_id.get(box.image_id)
-        if owner is None:
-            raise ValueError(
-                f"{path}: annotation {box.id}: expected an image of this file, got image_id {box.image_id}"
-            )
-        x, y, width, height = box.bbox
-        where = f"{path}: annotation {box.id} of image {owner.id} ({owner.file_name})"
-        if not (width > 0 and height > 0):
-            raise ValueError(f"{where}: expected a box of positive width and height, got bbox {box.bbox}")
-        right, bottom = owner.width + _EDGE_TOLERANCE_PX, owner.height + _EDGE_TOLERANCE_PX
-        if x < 0 or y < 0 or x + width > right or y + height > bottom:
-            size = f"{owner.width} x {owner.height} (width x height)"
-            raise ValueError(f"{where}: expected a box inside {size}, got bbox {box.bbox}")
-
-
-def _check_patients_have_images(path: Path, patients: Iterable[Patient], images: Iterable[RawImage]) -> None:
-    """An excluded patient may have none: an incomplete examination often isn't exported."""
-    seen = {image.patient_id for image in images}
-    for patient in patients:
-        if enrolled(patient) and patient.patient_id not in seen:
-            raise ValueError(
-                f"{path}: patient {patient.patient_id!r}: expected at least one image in annotations.json, found none"
-            )
-
-
-def _check_unique(what: str, values: list[Any]) -> None:
-    value, count = Counter(values).most_common(1)[0] if values else (None, 1)
-    if count > 1:
-        raise ValueError(f"{what}: expected unique values, got {value!r} {count} times")
-
-
-def _owner(content: Any, error: ValidationError) -> str:
-    """Name the entry by its id, where it has one."""
-    loc = error.errors()[0]["loc"]
-    if len(loc) < 2 or not isinstance(loc[1], int):
-        return ""
-    entry = content[loc[0]][loc[1]]
-    identifier = entry.get("id") if isinstance(entry, dict) else None
-    return f"{loc[0]} entry with id {identifier!r}: "
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    got = repr(first["input"])
-    return f"{key}: {first['msg']}, got {got if len(got) <= 80 else got[:77] + '...'}{more}"

@@ -1,8 +1,8 @@
-"""Patients into parts: stratified, exact in size, and the same for the same seed in whatever order they come."""
+"""Patients into parts: whole groups, stratified, exact in size, and the same for the same seed in whatever order."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 PARTS = ("train", "validation", "test")
@@ -13,8 +13,21 @@ _MAX_SCANNERS = 6
 
 @dataclass(frozen=True)
 class Case:
-    """What a patient is stratified by. `protrusion_share` is the share of protrusions among the patient's boxes."""
+    """What a patient is stratified by, and the group that stays together.
 
+    `protrusion_share` is the share of protrusions among the patient's boxes; who has no group is one.
+    """
+
+    protrusion_share: float
+    scanner: str
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A group: its members, and what it is stratified by."""
+
+    members: tuple[str, ...]
     protrusion_share: float
     scanner: str
 
@@ -24,35 +37,83 @@ def split_patients(
 ) -> dict[str, list[str]]:
     """Divide patients into train, validation and test; validation is a fraction of what test leaves.
 
-    Every part gets at least one patient. Strata are bins of the protrusion share and, where they are few, scanners.
+    A group is never divided, and every part gets at least one. Sizes are exact where the groups allow it, as single
+    patients always do. Strata are bins of the protrusion share and, where they are few, scanners.
 
     Errors:
-        ValueError: fewer patients than parts.
+        ValueError: fewer groups than parts.
     """
-    if len(cases) < len(PARTS):
-        raise ValueError(f"expected at least {len(PARTS)} patients to split, got {len(cases)}")
-    num_test = _count(len(cases), test_fraction, leave=2)
-    test = _draw(cases, num_test, key=f"{seed} test")
-    rest = {patient: case for patient, case in cases.items() if patient not in test}
-    validation = _draw(rest, _count(len(rest), validation_fraction, leave=1), key=f"{seed} validation")
-    return {"train": sorted(set(rest) - validation), "validation": sorted(validation), "test": sorted(test)}
+    units = _units(cases)
+    if len(units) < len(PARTS):
+        kind = "patients" if len(units) == len(cases) else "groups of patients"
+        raise ValueError(f"expected at least {len(PARTS)} {kind} to split, got {len(units)}")
+    test = _draw(units, _count(len(cases), test_fraction, leave=2), key=f"{seed} test", leave=2)
+    rest = {name: unit for name, unit in units.items() if name not in test}
+    left = sum(len(unit.members) for unit in rest.values())
+    validation = _draw(rest, _count(left, validation_fraction, leave=1), key=f"{seed} validation", leave=1)
+    parts = {"train": set(rest) - validation, "validation": validation, "test": test}
+    return {part: sorted(patient for name in names for patient in units[name].members) for part, names in parts.items()}
+
+
+def _units(cases: Mapping[str, Case]) -> dict[str, _Unit]:
+    """Gather groups, each under the name of its first patient."""
+    members: dict[tuple[bool, str], list[str]] = {}
+    for patient in sorted(cases):
+        group = cases[patient].group
+        members.setdefault((group is None, patient if group is None else group), []).append(patient)
+    return {
+        found[0]: _Unit(
+            members=tuple(found),
+            protrusion_share=sum(cases[patient].protrusion_share for patient in found) / len(found),
+            scanner=cases[found[0]].scanner,
+        )
+        for found in members.values()
+    }
 
 
 def _count(total: int, fraction: float, *, leave: int) -> int:
     return min(max(1, round(total * fraction)), total - leave)
 
 
-def _draw(cases: Mapping[str, Case], count: int, *, key: str) -> set[str]:
+def _draw(units: Mapping[str, _Unit], count: int, *, key: str, leave: int) -> set[str]:
     """Take every (total / count)-th patient along the strata, shuffled within: each stratum gives its share, +-1.
 
-    The shuffle is by a digest of key and patient, so it doesn't hang on a generator's version.
+    The shuffle is by a digest of key and group, so it doesn't hang on a generator's version. A group comes whole, so
+    the number of patients is then brought as near to `count` as groups allow; at least `leave` groups stay.
     """
-    several = len(Counter(case.scanner for case in cases.values())) <= _MAX_SCANNERS
+    several = len(Counter(unit.scanner for unit in units.values())) <= _MAX_SCANNERS
 
-    def place(patient: str) -> tuple[int, str, str]:
-        case = cases[patient]
-        share_bin = min(int(case.protrusion_share * _SHARE_BINS), _SHARE_BINS - 1)
-        return share_bin, case.scanner if several else "", hashlib.sha256(f"{key} {patient}".encode()).hexdigest()
+    def place(name: str) -> tuple[int, str, str]:
+        unit = units[name]
+        share_bin = min(int(unit.protrusion_share * _SHARE_BINS), _SHARE_BINS - 1)
+        return share_bin, unit.scanner if several else "", hashlib.sha256(f"{key} {name}".encode()).hexdigest()
 
-    order = sorted(cases, key=place)
-    return {order[(2 * index + 1) * len(order) // (2 * count)] for index in range(count)}
+    order = sorted(units, key=place)
+    line = [name for name in order for _ in units[name].members]
+    drawn = {line[(2 * index + 1) * len(line) // (2 * count)] for index in range(count)}
+    sizes = {name: len(units[name].members) for name in order}
+
+    def error(names: set[str]) -> tuple[int, int]:
+        return max(0, len(names) + leave - len(units)), abs(sum(sizes[name] for name in names) - count)
+
+    while error(drawn) > (0, 0):
+        better = min(_changes(drawn, sizes), key=error)
+        if error(better) >= error(drawn):
+            break
+        drawn = better
+    return drawn
+
+
+def _changes(drawn: set[str], sizes: Mapping[str, int]) -> Iterator[set[str]]:
+    """Give what one group less, more, or exchanged makes of a draw, trying the first group of each size."""
+    inside: dict[int, str] = {}
+    outside: dict[int, str] = {}
+    for name, size in sizes.items():
+        (inside if name in drawn else outside).setdefault(size, name)
+    for gone in inside.values():
+        if len(drawn) > 1:
+            yield drawn - {gone}
+        for come in outside.values():
+            yield drawn - {gone} | {come}
+    for come in outside.values():
+        yield drawn | {come}

@@ -6,7 +6,10 @@ import pandas as pd
 
 from meddet.files import write_atomic
 
-_TEXT = ("patient_id", "sex", "scanner", "file_name", "class_name", "level")
+_TEXT = (
+    *("patient_id", "sex", "scanner", "file_name", "class_name", "level", "study", "instance", "group"),
+    *("file", "kind", "annotation", "fault", "action", "before", "after", "votes", "outcome"),
+)
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:

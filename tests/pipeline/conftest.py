@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import yaml
 
 from pipeline import _stage
 from tests.dicom_writer import write_dicom
@@ -38,6 +39,25 @@ class Hospital:
         content = self.annotations
         edit(content)
         (self.root / "data/annotations.json").write_text(json.dumps(content))
+
+    def set(self, key: str, value: object) -> None:
+        """Change a parameter, named as "ingest.boxes.max_share"."""
+        path = self.root / "params.yaml"
+        content = yaml.safe_load(path.read_text())
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        assert last in place
+        place[last] = value
+        path.write_text(yaml.safe_dump(content))
+
+    def report(self, name: str) -> dict[str, Any]:
+        return json.loads((self.root / f"reports/{name}.json").read_text())
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with (self.root / f"artifacts/tables/{name}.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
 
     def run(self, stage: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

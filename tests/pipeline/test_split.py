@@ -13,33 +13,56 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_it_writes_parts_and_their_counts(ingested: Any) -> None:
+    assert ingested.call("validate")[0] == 0
     done = ingested.run("split")
     assert (done.returncode, done.stderr) == (0, "")
     first = ingested.files("artifacts") | ingested.files("reports")
     split = json.loads(first["artifacts/split.json"])
     assert {part: len(members) for part, members in split.items()} == {"train": 4, "validation": 1, "test": 1}
     report = json.loads(first["reports/split.json"])
-    assert report["test"] == {"patients": 1, "images": 2, "boxes": {"protrusion": 2, "non-protrusion": 2}}
-    assert sum(part["images"] for part in report.values()) == 12
+    assert report["parts"]["test"] == {"patients": 1, "images": 2, "boxes": {"protrusion": 2, "non-protrusion": 2}}
+    assert sum(part["images"] for part in report["parts"].values()) == 12
+    none = {"patients": 0, "groups": 0}
+    assert report["overlap"] == dict.fromkeys(("train and validation", "train and test", "validation and test"), none)
+    assert report["groups_of_several"] == 0
     assert ingested.call("split")[0] == 0
     assert ingested.files("artifacts") | ingested.files("reports") == first
 
 
 def test_images_without_boxes_are_split_too(ingested: Any) -> None:
+    assert ingested.call("validate")[0] == 0
     path = ingested.root / "artifacts/tables/boxes.csv"
     path.write_text(path.read_text().splitlines()[0] + "\n")
     code, said = ingested.call("split")
     assert code == 0, said
 
 
-def test_a_shared_a_lost_and_an_unknown_patient_are_named() -> None:
-    check_parts(["a", "b", "c"], {"train": ["a"], "validation": ["b"], "test": ["c"]})
+def test_fault_15_linked_patients_stay_in_one_part(ingested: Any) -> None:
+    assert ingested.call("validate")[0] == 0
+    path = ingested.root / "artifacts/groups.csv"
+    names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
+    groups = {name: names[0] if name in names[:3] else name for name in names}
+    path.write_text("patient_id,group\n" + "".join(f"{name},{group}\n" for name, group in groups.items()))
+    for seed in range(6):
+        ingested.set("split.seed", seed)
+        code, said = ingested.call("split")
+        assert code == 0, said
+        split = json.loads((ingested.root / "artifacts/split.json").read_text())
+        assert [part for part, members in split.items() if set(names[:3]) & set(members)] == ["train"]
+        assert ingested.report("split")["groups_of_several"] == 1
+
+
+def test_fault_15_a_shared_a_lost_and_an_unknown_patient_and_a_torn_group_are_named() -> None:
+    alone = {name: name for name in "abcd"}
+    check_parts(["a", "b", "c"], alone, {"train": ["a"], "validation": ["b"], "test": ["c"]})
+    parts = {"train": ["a", "b", "e"], "validation": ["b"], "test": ["c"]}
     with pytest.raises(Failure) as caught:
-        check_parts(["a", "b", "c", "d"], {"train": ["a", "b", "e"], "validation": ["b"], "test": ["c"]})
+        check_parts(["a", "b", "c", "d"], {"a": "a", "b": "b", "c": "a", "d": "d"}, parts)
     assert caught.value.code == VALIDATION_FAILED
     assert str(caught.value) == (
         "artifacts/split.json: patients.num_parts: expected a patient in exactly one part (1), not so in 2 of 5 rows: "
-        "b, d; patients.num_rows: expected an enrolled patient (1), not so in 1 of 5 rows: e; nothing was written"
+        "b, d; patients.num_rows: expected an enrolled patient (1), not so in 1 of 5 rows: e; groups.num_parts: "
+        "expected a group in exactly one part (1), not so in 3 of 3 rows: a, b, d; nothing was written"
     )
 
 

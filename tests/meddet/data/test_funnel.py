@@ -5,11 +5,11 @@ import PIL.Image
 import pytest
 
 from meddet.data.funnel import Funnel, count_funnel, draw_funnel, exclusion, funnel_json
-from meddet.data.raw import Patient, RawBox, RawData, RawImage
+from meddet.data.raw import Patient, RawBox, RawImage
 
 FULL = Funnel(
     scanned=944,
-    excluded={"quality": 2, "incomplete": 6, "operated": 22},
+    excluded={"quality": 2, "incomplete": 6, "operated": 22, "no_image": 0},
     enrolled=914,
     images=1848,
     boxes={"protrusion": 4990, "non-protrusion": 6098},
@@ -38,12 +38,10 @@ def test_the_first_reason_counts(flags: tuple[bool, bool, bool], reason: str | N
 def test_only_what_the_enrolled_have_is_counted() -> None:
     images = [RawImage(id=i, file_name=f"{i}.png", width=9, height=9, patient_id="AABC"[i]) for i in range(1, 4)]
     boxes = [RawBox(id=i + 1, image_id=1 + i // 2, category_id=1 + (i == 0), bbox=[0, 0, 1, 1]) for i in range(5)]
-    raw = RawData(
-        patients=(patient("A"), patient("B"), patient("C", operated=True)), images=tuple(images), boxes=tuple(boxes)
-    )
-    assert funnel_json(count_funnel(raw, unlisted_files=3)) == {
-        "scanned": 3,
-        "excluded": {"quality": 0, "incomplete": 0, "operated": 1},
+    patients = [patient("A"), patient("B"), patient("C", operated=True), patient("D")]
+    assert funnel_json(count_funnel(patients, images, boxes, unlisted_files=3)) == {
+        "scanned": 4,
+        "excluded": {"quality": 0, "incomplete": 0, "operated": 1, "no_image": 1},
         "enrolled": 2,
         "images": 2,
         "boxes": {"protrusion": 3, "non-protrusion": 1},

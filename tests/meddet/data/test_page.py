@@ -2,7 +2,7 @@ import re
 from html.parser import HTMLParser
 
 from meddet.data.finding import Finding
-from meddet.data.page import validation_page
+from meddet.data.page import Gate, validation_page
 
 HOLDS = Finding(
     table="patients",
@@ -37,11 +37,12 @@ BROKEN = Finding(
     rows=(),
     error='no column "std" <b>',
 )
+GATES = (Gate("Annotations", True, "2 faults", ("no area: 2 rejected", "a <b>")), Gate("Doubles", True, "None.", ()))
 NUM_ROWS = {"patients": 40, "images": 80, "boxes": 240}
 
 
 def page(*findings: Finding) -> str:
-    return validation_page(findings, num_rows=NUM_ROWS, data_md5="0123.dir")
+    return validation_page(findings, GATES, num_rows=NUM_ROWS, data_md5="0123.dir")
 
 
 def test_findings_are_said_in_one_line() -> None:
@@ -62,6 +63,16 @@ def test_failures_come_first_with_their_rows() -> None:
     assert "no column &quot;std&quot; &lt;b&gt;" in text
     assert text.index('class="failure"') < text.index("<h2>Patients</h2>")
     assert "All 1 expectations hold" in page(HOLDS)
+
+
+def test_gates_are_shown_and_a_closed_one_stops() -> None:
+    text = page(HOLDS)
+    assert "<h2>Annotations</h2><p>2 faults</p><ul><li>no area: 2 rejected</li><li>a &lt;b&gt;</li></ul>" in text
+    assert "<h2>Doubles</h2><p>None.</p>" in text
+    closed = Gate("Doubles", False, "23 pairs", tuple(f"pair {number}" for number in range(23)))
+    text = validation_page([HOLDS], [closed], num_rows=NUM_ROWS, data_md5="0123.dir")
+    assert "Doubles: refused. The graph stops here." in text
+    assert "pair 19</li><li>and 3 more</li>" in text
 
 
 def test_the_page_stands_alone() -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from meddet.classes import LEVELS
-from meddet.data.raw import RawBox, enrolled, hash_patient, read_raw
+from meddet.data.raw import RawBox, RawData, enrolled, hash_patient
+from meddet.data.reading import OtherClasses, read_raw
+from meddet.data.repair import BoxRules
+
+RULES = BoxRules(
+    outside="repair", min_visible=0.5, negative_sides="repair", corners="repair", swapped="repair", ids="repair"
+)
 
 HEADER = "patient_id,age,sex,scanner,field_strength_t,quality_ok,complete,operated\n"
 PATIENTS = HEADER + "A,50,F,X,1.5,true,true,false\nB,60.5,M,Y,3,True,true,false\nC,70,M,Y,3,true,true,true\n"
@@ -41,9 +47,13 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(content))
 
 
+def read(folder: Path) -> RawData:
+    return read_raw(folder, RULES)
+
+
 def refused(folder: Path) -> str:
     with pytest.raises(ValueError) as caught:
-        read_raw(folder)
+        read(folder)
     message = str(caught.value)
     assert "\n" not in message
     return message.replace(str(folder), "data")
@@ -55,7 +65,7 @@ def test_levels_are_those_of_the_library() -> None:
 
 
 def test_rows_are_typed_and_classes_go_by_name(folder: Path) -> None:
-    raw = read_raw(folder)
+    raw = read(folder)
     assert [enrolled(patient) for patient in raw.patients] == [True, True, False]
     assert (raw.patients[1].age, raw.patients[1].sex, raw.patients[1].field_strength_t) == (60.5, "M", 3.0)
     assert [(box.id, box.category_id, box.bbox, box.level) for box in raw.boxes] == [
@@ -68,7 +78,7 @@ def test_a_spreadsheet_with_byte_order_mark_and_more_columns_is_read(folder: Pat
     lines = PATIENTS.splitlines()
     text = "\n".join([lines[0] + ",remark", *(line + ",fine" for line in lines[1:])])
     (folder / "patients.csv").write_text(text, encoding="utf-8-sig")
-    assert [patient.patient_id for patient in read_raw(folder).patients] == ["A", "B", "C"]
+    assert [patient.patient_id for patient in read(folder).patients] == ["A", "B", "C"]
 
 
 def test_a_patient_becomes_a_stable_hash() -> None:
@@ -89,31 +99,16 @@ def put(kind: str, index: int, key: str, value: object) -> Callable[[dict[str, A
         (put("images", 1, "file_name", "deep/../a.png"), ("image 5", "leads out of it")),
         (put("images", 1, "file_name", "/etc/hostname"), ("image 5", "'/etc/hostname'", "leads out of it")),
         (put("images", 1, "file_name", "..\\a.png"), ("image 5", "leads out of it")),
-        (put("images", 1, "file_name", "none.png"), ("image 5", "expected the file", "none.png", "found none")),
-        (put("images", 1, "file_name", "./a.png"), ("file_name", "expected unique", "'a.png' 2 times")),
-        (put("images", 1, "id", 1), ("image id", "expected unique", "1 2 times")),
+        (put("images", 1, "file_name", "./a.png"), ("image 5", "expected what image 1 of the same file says")),
+        (put("images", 1, "id", 1), ("image id", "expected unique", "1 for several files")),
+        (put("images", 1, "spacing_mm", [0.5]), ("images entry with id 5", "spacing_mm", "[0.5]")),
+        (put("images", 1, "study", "1.2.840.113619"), ("images entry with id 5", "study", "pattern")),
         (put("images", 1, "id", 0), ("images entry with id 0", "greater than or equal to 1")),
         (put("images", 1, "id", "5"), ("images entry with id '5'", "valid integer")),
         (put("images", 1, "width", 0), ("images entry with id 5", "width", "got 0")),
-        (put("images", 1, "patient_id", "Z"), ("image 5", "deep/b.dcm", "patients.csv", "'Z'")),
-        (put("annotations", 0, "bbox", [40, 1, 9, 4]), ("annotation 4", "a.png", "inside 48 x 50", "[40.0, 1.0")),
-        (put("annotations", 0, "bbox", [-1, 1, 9, 4]), ("annotation 4", "inside 48 x 50")),
-        (put("annotations", 0, "bbox", [1, 48, 9, 4]), ("annotation 4", "inside 48 x 50")),
-        (put("annotations", 0, "bbox", [40, 1, 0, 4]), ("annotation 4", "a.png", "positive width")),
-        (put("annotations", 0, "bbox", [40, 1, float("nan"), 4]), ("with id 4", "bbox.2", "finite", "nan")),
-        (put("annotations", 0, "bbox", [40, 1, "5", 4]), ("with id 4", "bbox.2", "'5'")),
-        (put("annotations", 0, "bbox", [40, 1, 4]), ("with id 4", "bbox", "at least 4")),
-        (put("annotations", 0, "id", 5), ("annotation id", "expected unique", "5 2 times")),
-        (put("annotations", 0, "id", 0), ("annotations entry with id 0", "greater than or equal to 1")),
-        (put("annotations", 0, "iscrowd", 1), ("with id 4", "iscrowd", "got 1")),
-        (put("annotations", 0, "image_id", 77), ("annotation 4", "expected an image", "77")),
-        (put("annotations", 0, "category_id", 3), ("annotation 4", "protrusion, non-protrusion", "category_id 3")),
-        (put("annotations", 0, "level", "L4/5"), ("with id 4", "level", "'L4/5'")),
-        (put("categories", 0, "name", "hernia"), ("annotation 4", "category_id 9, which is 'hernia'")),
         (put("categories", 1, "id", 9), ("category id", "expected unique", "9 2 times")),
         (lambda content: content.pop("images"), ("images: Field required",)),
         (lambda content: content.update(images=[3]), ("images.0", "got 3")),
-        (lambda content: content["annotations"][0].pop("bbox"), ("with id 4", "bbox: Field required")),
     ],
 )
 def test_a_wrong_annotation_is_named(
@@ -125,11 +120,83 @@ def test_a_wrong_annotation_is_named(
     assert [word for word in words if word not in message] == [], message
 
 
-def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
+def test_fault_26_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
     (folder / "images/a.png").unlink()
     (folder / "images/a.png").symlink_to("../patients.csv")
     assert "image 1" in refused(folder)
     assert "leads out of it" in refused(folder)
+
+
+def test_fault_18_an_image_of_an_unknown_patient_goes_with_its_boxes(folder: Path) -> None:
+    change(folder, put("images", 1, "patient_id", "Z"))
+    (folder / "patients.csv").write_text(
+        PATIENTS.replace("B,60.5,M,Y,3,True,true,false", "B,60.5,M,Y,3,True,false,false")
+    )
+    raw = read(folder)
+    assert [image.id for image in raw.images] == [1]
+    assert [box.id for box in raw.boxes] == [4]
+    assert [str(repair) for repair in raw.repairs] == [
+        "annotations.json: image 2 (image 5): image of an unknown patient, rejected",
+        "annotations.json: box 2 (annotation 5): annotation of an unknown image, rejected: 5",
+    ]
+
+
+def test_fault_18_an_image_listed_twice_goes_on_once_with_all_its_boxes(folder: Path) -> None:
+    def twice(content: dict[str, Any]) -> None:
+        content["images"].append({**content["images"][0], "id": 9, "file_name": "./a.png"})
+        content["annotations"].append({"id": 6, "image_id": 9, "category_id": 2, "bbox": [9, 9, 3, 4]})
+
+    change(folder, twice)
+    raw = read(folder)
+    assert [image.id for image in raw.images] == [1, 5]
+    assert [(box.id, box.image_id) for box in raw.boxes] == [(4, 1), (5, 5), (6, 1)]
+    assert [str(repair) for repair in raw.repairs] == [
+        "annotations.json: image 3 (image 9): image listed twice, dropped: 9 -> 1"
+    ]
+
+
+def rater(folder: Path, name: str, edit: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((folder / "annotations.json").read_text())
+    edit(content)
+    (folder / f"annotations.{name}.json").write_text(json.dumps(content))
+
+
+def test_fault_20_classes_go_by_name_whatever_their_ids_and_order(folder: Path) -> None:
+    def swap(content: dict[str, Any]) -> None:
+        content["categories"] = [{"id": 9, "name": "protrusion"}, {"id": 2, "name": "non-protrusion"}]
+        for box in content["annotations"]:
+            box["category_id"] = 11 - box["category_id"]
+
+    rater(folder, "b", swap)
+    rater(folder, "a", lambda content: content.update(info={}))
+    raw = read(folder)
+    assert [reading.rater for reading in raw.readings] == ["a", "b"]
+    assert raw.readings[0].boxes == raw.readings[1].boxes == raw.boxes
+    assert raw.listed == {"annotations.json": (2, 2), "annotations.a.json": (2, 2), "annotations.b.json": (2, 2)}
+
+
+def test_fault_20_other_class_names_are_refused_with_both_sets(folder: Path) -> None:
+    rater(folder, "b", lambda content: content["categories"].append({"id": 1, "name": "bulge"}))
+    with pytest.raises(OtherClasses) as caught:
+        read(folder)
+    assert str(caught.value).replace(str(folder), "data") == (
+        "data/annotations.b.json: expected the classes of annotations.json (non-protrusion, protrusion), "
+        "got bulge, non-protrusion, protrusion"
+    )
+
+
+def test_a_raters_images_go_by_file_name_whatever_their_ids(folder: Path) -> None:
+    def renumber(content: dict[str, Any]) -> None:
+        content["images"] = [{**image, "id": 6 - image["id"]} for image in content["images"]]
+        for box in content["annotations"]:
+            box["image_id"] = 6 - box["image_id"]
+        content["images"].append({**content["images"][0], "id": 8, "file_name": "unknown.png"})
+
+    rater(folder, "x", renumber)
+    raw = read(folder)
+    assert raw.readings[0].boxes == raw.boxes
+    assert raw.readings[0].images == {1, 5}
+    assert [repair.fault for repair in raw.repairs] == ["image that annotations.json doesn't list"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,58 @@ def make(count: int) -> dict[str, Case]:
     }
 
 
+GROUPED = st.lists(st.tuples(st.integers(1, 6), st.floats(0, 1), st.sampled_from("ABC")), min_size=3, max_size=25).map(
+    lambda groups: {
+        f"{number:02d}{member}": Case(protrusion_share=share, scanner=scanner, group=f"g{number}")
+        for number, (size, share, scanner) in enumerate(groups)
+        for member in range(size)
+    }
+)
+
+
+@given(cases=GROUPED, seed=st.integers(0, 99), test=st.floats(0, 1), validation=st.floats(0, 1))
+def test_fault_15_groups_are_never_divided(cases: dict[str, Case], seed: int, test: float, validation: float) -> None:
+    parts = split(cases, seed, test, validation)
+    assert sorted(patient for members in parts.values() for patient in members) == sorted(cases)
+    places = [{cases[patient].group for patient in members} for members in parts.values()]
+    assert min(map(len, places)) >= 1
+    assert sum(map(len, places)) == len({case.group for case in cases.values()})
+
+
+@given(groups=st.integers(0, 8), singles=st.integers(40, 60), seed=st.integers(0, 99))
+def test_fault_15_sizes_stay_exact_beside_groups(groups: int, singles: int, seed: int) -> None:
+    cases = make(singles) | {
+        f"g{number}{member}": Case(protrusion_share=0.5, scanner="A", group=f"g{number}")
+        for number in range(groups)
+        for member in "ab"
+    }
+    parts = split(cases, seed)
+    num_test = round(0.2 * len(cases))
+    assert len(parts["test"]) == num_test
+    assert len(parts["validation"]) == round(0.15 * (len(cases) - num_test))
+
+
+def test_a_group_of_one_is_no_group() -> None:
+    alone = {patient: Case(case.protrusion_share, case.scanner, group=patient) for patient, case in make(60).items()}
+    assert split(alone) == split(make(60))
+
+
+def test_one_large_group_does_not_fill_the_test_part() -> None:
+    cases = {
+        f"{number:02d}": Case(protrusion_share=0.5, scanner="A", group="g" if number < 20 else None)
+        for number in range(40)
+    }
+    parts = split(cases)
+    assert len(parts["test"]) == 8
+    assert {f"{number:02d}" for number in range(20)} <= set(parts["train"])
+
+
+def test_two_groups_are_too_few() -> None:
+    cases = {str(number): Case(protrusion_share=0.0, scanner="A", group="ab"[number % 2]) for number in range(9)}
+    with pytest.raises(ValueError, match="at least 3 groups of patients to split, got 2"):
+        split(cases)
+
+
 @given(cases=CASES, seed=st.integers(0, 99), test=st.floats(0, 1), validation=st.floats(0, 1))
 def test_parts_cover_all_share_nobody_and_none_is_empty(
     cases: dict[str, Case], seed: int, test: float, validation: float
