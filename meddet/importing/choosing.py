@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from meddet.importing.header import Header
 from meddet.importing.intended import SeriesHeader, Verdict, judge
-
-Place = tuple[int, int]
+from meddet.importing.regions import Place
 
 
 @dataclass(frozen=True)

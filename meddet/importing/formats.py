@@ -3,21 +3,18 @@
 globox reads whole files too, but then without levels, patients and the entity-safe parser.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import yaml
 from globox import BoundingBox, BoxFormat
-from globox.errors import ParsingError
 
-from meddet.importing.annotations import Annotations, Format, Mark, Marked, numbered, parse_json, parse_xml, read_text
+from meddet.importing.annotations import Annotations, Format, Mark, Marked, numbered, parse_json, parse_xml
 from meddet.importing.labels import level_of
+from meddet.importing.marks import MALFORMED, checked_mark, said
 from meddet.importing.slicer import read_slicer
-
-_MALFORMED = (ParsingError, AssertionError, AttributeError, KeyError, IndexError, TypeError, ValueError)
+from meddet.importing.yolo import read_yolo
 
 
 def read_annotations(root: Path, files: list[Path], form: Format) -> Annotations:
@@ -27,7 +24,7 @@ def read_annotations(root: Path, files: list[Path], form: Format) -> Annotations
         "cvat": lambda files: _per_file(files, ".xml", _read_cvat),
         "voc": lambda files: _per_file(files, ".xml", _read_voc),
         "labelme": lambda files: _per_file(files, ".json", _read_labelme),
-        "yolo": _read_yolo,
+        "yolo": read_yolo,
         "slicer": lambda files: read_slicer(root, files),
     }
     return readers[form](files)
@@ -40,8 +37,8 @@ def _per_file(files: list[Path], suffix: str, read: Callable[[Path, str, list[st
         if file.suffix.lower() == suffix:
             try:
                 images += read(file, where, defects)
-            except _MALFORMED as error:
-                defects.append(f"{where}: {_said(error)}")
+            except MALFORMED as error:
+                defects.append(f"{where}: {said(error)}")
     return Annotations(tuple(images), tuple(defects))
 
 
@@ -62,9 +59,9 @@ def _read_coco(file: Path, where: str, defects: list[str]) -> list[Marked]:
                 label=names[entry["category_id"]], coords=tuple(entry["bbox"]), box_format=BoxFormat.LTWH
             )
             attributes = entry.get("attributes") or {}
-            marks[entry["image_id"]].append(_mark(box, entry.get("level") or attributes.get("level")))
-        except _MALFORMED as error:
-            defects.append(f"{place}: {_said(error)}")
+            marks[entry["image_id"]].append(checked_mark(box, entry.get("level") or attributes.get("level")))
+        except MALFORMED as error:
+            defects.append(f"{place}: {said(error)}")
     return [
         Marked(
             image=str(entry["file_name"]),
@@ -129,60 +126,6 @@ def _labelme_level(shape: Mapping[str, Any]) -> str | None:
     return level_of(" ".join([str(shape.get("description") or ""), *flags]))
 
 
-def _read_yolo(files: list[Path]) -> Annotations:
-    """Read one text per image: class, centre x and y, width and height in fractions; names from YAML or classes.txt."""
-    names = _yolo_names(files)
-    images, defects = [], []
-    for where, file in numbered(files):
-        if file.suffix.lower() != ".txt" or file.name in ("classes.txt", "train.txt", "val.txt", "test.txt"):
-            continue
-        try:
-            lines = read_text(file).splitlines()
-        except ValueError as error:
-            defects.append(f"{where}: {error}")
-            continue
-        marks = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                if line.strip():
-                    marks.append(_yolo_mark(line, names))
-            except _MALFORMED as error:
-                defects.append(f"{where}: line {number}: {_said(error)}")
-        images.append(Marked(image=file.name, where=where, marks=tuple(marks)))
-    return Annotations(tuple(images), tuple(defects))
-
-
-def _yolo_mark(line: str, names: Mapping[str, str]) -> Mark:
-    box = BoundingBox.from_yolo_v5(line, image_size=(1, 1))
-    if box.label not in names:
-        raise ValueError(f"expected a class of {len(names)} in data.yaml or classes.txt, got another number")
-    if not all(-0.01 <= side <= 1.01 for side in box.ltrb):
-        raise ValueError("expected fractions of the image's width and height, got larger numbers")
-    box.label = names[box.label]
-    mark = _mark(box, None)
-    return Mark(mark.box, mark.label, mark.level, fractions=True)
-
-
-def _yolo_names(files: list[Path]) -> dict[str, str]:
-    """Read the class names: `names` of a YAML file as a list or by number, or the lines of classes.txt."""
-    for where, file in numbered(files):
-        if file.suffix.lower() in (".yaml", ".yml"):
-            try:
-                content = yaml.safe_load(read_text(file))
-            except (yaml.YAMLError, ValueError):
-                raise ValueError(f"{where}: expected YAML with the names of the classes, got something else") from None
-            names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, list):
-                return {str(number): str(name) for number, name in enumerate(names)}
-            if isinstance(names, dict):
-                return {str(number): str(name) for number, name in names.items()}
-    for _, file in numbered(files):
-        if file.name == "classes.txt":
-            lines = read_text(file).splitlines()
-            return {str(number): name.strip() for number, name in enumerate(filter(str.strip, lines))}
-    raise ValueError("--annotations: expected data.yaml or classes.txt with the names of YOLO's classes, found neither")
-
-
 def _boxes(
     nodes: Iterable[Any],
     read: Callable[[Any], BoundingBox],
@@ -193,25 +136,7 @@ def _boxes(
     marks = []
     for number, node in enumerate(nodes, start=1):
         try:
-            marks.append(_mark(read(node), level(node)))
-        except _MALFORMED as error:
-            defects.append(f"{where}: box {number}: {_said(error)}")
+            marks.append(checked_mark(read(node), level(node)))
+        except MALFORMED as error:
+            defects.append(f"{where}: box {number}: {said(error)}")
     return tuple(marks)
-
-
-def _mark(box: BoundingBox, level: str | None) -> Mark:
-    """Check a box: an empty one or one with a number that is none is a defect, one that sticks out is not."""
-    x1, y1, x2, y2 = box.ltrb
-    if not all(math.isfinite(side) for side in box.ltrb):
-        raise ValueError("expected four numbers, got one that is none")
-    if not (x2 > x1 and y2 > y1):
-        raise ValueError(f"expected a box of positive width and height, got {x2 - x1:g} x {y2 - y1:g}")
-    return Mark((float(x1), float(y1), float(x2), float(y2)), str(box.label), level_of(level) or level_of(box.label))
-
-
-def _said(error: Exception) -> str:
-    """Give our own words, which quote nothing; a library's only by their kind."""
-    text = str(error)
-    if type(error) is ValueError and text.startswith("expected"):
-        return text
-    return "expected an entry of this format, got one with a part missing, of a wrong type or with corners swapped"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from meddet.importing.annotations import Annotations
 from meddet.importing.choosing import Series, choose_series, group_series, middle_slices
 from meddet.importing.header import Header
-from meddet.importing.matching import Matched, Matches, Place, match
+from meddet.importing.matching import Matched, Matches, match
 from meddet.importing.patients import GivenPatients
 from meddet.importing.pseudonym import pseudonym
+from meddet.importing.regions import Place
 from meddet.importing.report import Row
 from meddet.importing.sources import Source, image_stem
 

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from meddet.data.guard import guarded
 from meddet.importing.annotations import Annotations, Format, annotation_files, recognise
 from meddet.importing.formats import read_annotations
-from meddet.importing.header import Header, Left, read_header
+from meddet.importing.header import Header, Left
+from meddet.importing.header_file import read_header
 from meddet.importing.report import Row
 from meddet.importing.sources import Source
 

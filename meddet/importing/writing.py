@@ -16,10 +16,11 @@ from tqdm import tqdm
 from meddet.classes import CLASS_IDS
 from meddet.data.guard import guarded
 from meddet.importing.header import Header, Left
-from meddet.importing.matching import Matched, Place
+from meddet.importing.matching import Matched
 from meddet.importing.patients import COLUMNS
 from meddet.importing.pixels import Job, Written, write_slice
 from meddet.importing.reading import MAX_PIXELS, MEMORY_MB, SECONDS, failure
+from meddet.importing.regions import Place
 from meddet.importing.report import Row
 from meddet.importing.sources import Source
 
