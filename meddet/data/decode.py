@@ -67,11 +67,16 @@ _JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntax
 
 
 def _plugin(syntax: UID) -> str:
-    """Name the one decoder for a syntax: a hostile frame isn't shown to all of them in turn."""
+    """Name the one decoder for a syntax: a hostile frame isn't shown to all of them in turn.
+
+    GDCM, which reads JPEG-LS too, ends the process at a broken one.
+    """
     if syntax == RLELossless:
         return "pydicom"
     if syntax in JPEG2000TransferSyntaxes:
         return "pylibjpeg"
+    if syntax in JPEGLSTransferSyntaxes:
+        return "pyjpegls"
     return "pillow" if syntax == JPEGBaseline8Bit else "gdcm"
 
 

@@ -13,9 +13,9 @@ from typing import BinaryIO, cast
 import numpy as np
 import pydicom
 from jaxtyping import Shaped
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_file_meta_info
+from pydicom.filereader import read_dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
@@ -32,6 +32,8 @@ _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel", 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+_START = 132
+"""The preamble and the DICM mark."""
 _MAX_INFLATED = 2**26
 _PIECE = 2**13
 """Pydicom looks for the end of an element of undefined length in pieces of this size."""
@@ -76,12 +78,17 @@ def read_dicom(path: Path, *, max_pixels: int) -> Frames:
         Refused: not DICOM, a program, truncated, without pixels, too large, or of a kind that isn't read.
     """
     with _refusing(), path.open("rb") as file:
-        _check_start(file.read(132))
-        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+        _check_start(file.read(_START))
+        source = _Source(file)
+        source.seek(_START)
+        meta = read_dataset(cast(BinaryIO, source), False, True, stop_when=lambda tag, *_: tag.group != 2)
+        syntax = meta.get("TransferSyntaxUID")
         if syntax is None:
             raise Refused("expected a TransferSyntaxUID, found none")
         check_decoder(syntax)
-        source = _Source(io.BytesIO(_inflated(path)) if syntax == DeflatedExplicitVRLittleEndian else file)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            source = _Source(io.BytesIO(_inflated(meta, file.read())))
+        source.seek(0)
         header = pydicom.dcmread(cast(BinaryIO, source), stop_before_pixels=True)
         count = _check_header(header, source.size, max_pixels=max_pixels)
         source.seek(0)
@@ -149,20 +156,17 @@ def _check_header(header: Dataset, size: int, *, max_pixels: int) -> int:
     return frames
 
 
-def _inflated(path: Path) -> bytes:
+def _inflated(meta: Dataset, content: bytes) -> bytes:
     """Give a deflated file in its plain form, of bounded size."""
-    meta = read_file_meta_info(path)
-    content = path.read_bytes()
-    start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    plain = inflater.decompress(content[start:], _MAX_INFLATED + 1)
+    plain = inflater.decompress(content, _MAX_INFLATED + 1)
     if len(plain) > _MAX_INFLATED:
         raise Refused(f"expected at most {_MAX_INFLATED} bytes after inflating, got more")
     if not inflater.eof:
         raise Refused("expected a whole deflated data set, got a part")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer = io.BytesIO()
-    empty = pydicom.FileDataset(buffer, {}, file_meta=meta, preamble=bytes(128))
+    empty = pydicom.FileDataset(buffer, {}, file_meta=FileMetaDataset(meta), preamble=bytes(128))
     pydicom.dcmwrite(buffer, empty, enforce_file_format=True)
     return buffer.getvalue() + plain
 

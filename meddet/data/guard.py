@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
 Item = TypeVar("Item")
@@ -171,13 +172,16 @@ def _ending(code: int) -> str:
 
 
 def _modules(work: Callable[[Any], Any]) -> list[str]:
-    """Name what the server loads once for all workers: the module of `work`, also where that is the program itself."""
+    """Name what the server loads once for all workers: the module of `work`, or what the program itself imports."""
     while isinstance(work, partial):
         work = work.func
     if work.__module__ != "__main__":
         return [work.__module__]
-    program = sys.modules["__main__"].__spec__
-    return ["__main__"] if program is None else [program.name]
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(sys.modules["__main__"]).values()
+    }
+    return sorted(name for name in names if isinstance(name, str) and name in sys.modules and name != "__main__")
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any], limits: _Limits) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import resource
 import struct
@@ -33,6 +34,7 @@ from meddet.data.guard import guarded
 from meddet.data.images import read_slices
 from tests.dicom_writer import write_dicom
 
+ROOT = Path(__file__).parents[3]
 MAX_PIXELS = 2**26
 MOST_MB = 300
 MOST_SECONDS = 2.0
@@ -321,3 +323,17 @@ def test_fault_26_a_link_in_the_way_of_an_output_is_replaced_not_followed(tmp_pa
     write_canonical(tmp_path / "000001.png", np.zeros((4, 4), dtype=np.float32))
     assert (tmp_path / "victim").read_text() == "precious"
     assert not (tmp_path / "000001.png").is_symlink()
+
+
+def test_fault_22_two_thousand_fuzzed_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.fuzz_dicom", "--count", "2000", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    report = json.loads((tmp_path / "fuzz.json").read_text())
+    print(report)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert report["offenders"] == {}
+    assert report["read"] + report["refused"] == 2000
+    assert min(report["read"], report["refused"]) > 100, "neither all whole nor all refused"
+    assert report["worst_seconds"] < MOST_SECONDS
+    assert report["worst_peak_mb"] < MOST_MB
+    assert done.returncode == 0
