@@ -59,7 +59,7 @@ class Head:
         """Paint a curve through points; `width` has one value, or one at each point."""
         curve = spline(path, closed=False)
         wide = np.interp(np.linspace(0, 1, len(curve)), np.linspace(0, 1, np.size(width)), np.atleast_1d(width))
-        self.fill(ribbon(curve, wide), value, soft_mm=soft_mm, opacity=opacity)
+        self.fill(ribbon(curve, wide), value, smooth=0, mottle=0, soft_mm=soft_mm, opacity=opacity)
 
     def bone(self, points: Outline, marrow: Number, wall_mm: Number) -> None:
         """Paint a bone with a black wall."""

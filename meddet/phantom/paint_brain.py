@@ -21,12 +21,11 @@ _STEM_FRONT = [(8.0, -49.0), (4.5, -56), (1, -62), (-1.5, -66), (-4, -69), (-9.5
                (-10.5, -90), (-5, -94), (-3, -99), (-2, -108), (0, -122)]  # fmt: skip
 _STEM_BACK = [(11, -122), (13, -106), (18, -102), (17.5, -97), (14.5, -92), (13.2, -85), (14, -78), (15.5, -70),
               (17.5, -62), (20, -56), (20.6, -50)]  # fmt: skip
-_FLUID = [(-22, -128), (-24, -86), (-14, -67), (-4, -52), (2, -42), (7, -34), (26, -33), (31, -41), (44, -45),
-          (58, -50), (68, -58), (74, -70), (76, -85), (75, -128)]  # fmt: skip
+_FLUID = [(-21, -106), (-24, -86), (-14, -67), (-4, -52), (2, -42), (7, -34), (26, -33), (31, -41), (44, -45),
+          (58, -50), (68, -58), (74, -70), (76, -85), (74, -116), (20, -118), (-8, -112)]  # fmt: skip
 _OCCIPUT = [(34.5, -40.5), (43, -40.5), (56, -45), (68, -54), (77, -66), (80.5, -80), (81.5, -100), (80, -114)]
-_FRONTAL = [(-82, -132), (-82, -100), (-74, -96), (-55, -95), (-36, -100), (-30, -112), (-28, -132)]
 _VAULT = [(-89, -101), (-92, -122), (-78, -147), (-42, -165), (0, -169), (42, -160), (74, -140), (89, -114),
-          (90.5, -97), (86, -80), (66, -68), (20, -72), (-30, -90), (-70, -97)]  # fmt: skip
+          (90.5, -97), (86, -80), (66, -68), (20, -72), (-30, -76), (-80, -80)]  # fmt: skip
 _CLIVUS = [(0, -45.5), (-3.5, -43.5), (-9, -46), (-22, -60), (-31, -70), (-40, -76), (-47, -78), (-49, -88), (-40, -91),
            (-30, -91), (-24, -90), (-22, -84), (-16, -72), (-7, -56)]  # fmt: skip
 
@@ -34,9 +33,7 @@ _CLIVUS = [(0, -45.5), (-3.5, -43.5), (-9, -46), (-22, -60), (-31, -70), (-40, -
 def paint_skull(head: Head, tissue: Tissue, rng: np.random.Generator) -> None:
     """Paint the fluid of the posterior fossa, clivus and sphenoid sinus, and the occipital bone with its diploe."""
     marrow = tissue["marrow"] * rng.uniform(0.95, 1.3)
-    _vault(head, marrow, tissue, rng)
-    head.fill(spline(_FRONTAL), tissue["grey"], mottle=0.12, soft_mm=1.0)
-    head.plate([(-84, -132), (-86, -106), (-85, -96)], np.array([6.0, 6, 8]), marrow, 1.3)
+    head.plate([(-83, -112), (-84, -104), (-84, -97)], np.array([6.0, 7, 8]), marrow, 1.3)
     head.line([(-84, -95), (-60, -92), (-40, -96)], 2.0, CORTEX, soft_mm=0.6, opacity=0.8)
     head.fill(spline(_FLUID), 0.97, smooth=0.06, mottle=0)
     tip = np.array([rng.normal(0, 0.8), rng.normal(0, 0.8)])
@@ -49,14 +46,14 @@ def paint_skull(head: Head, tissue: Tissue, rng: np.random.Generator) -> None:
     head.plate(_OCCIPUT, width, marrow, rng.uniform(1.1, 1.7))
 
 
-def _vault(head: Head, marrow: float, tissue: Tissue, rng: np.random.Generator) -> None:
+def paint_vault(head: Head, tissue: Tissue, rng: np.random.Generator) -> None:
     """Paint scalp, skull and cerebrum, of which only a view far up shows much."""
     vault = spline(_VAULT)
+    marrow = tissue["marrow"] * rng.uniform(0.95, 1.3)
     head.fill(vault, tissue["fat"], mottle=0.08)
     head.bone(inset(vault, rng.uniform(4, 7)), marrow, 1.6)
-    head.fill(inset(vault, 12.5), CORTEX)
-    head.fill(inset(vault, 14.0), 0.95)
-    head.fill(inset(vault, 16.5), tissue["grey"], mottle=0.12, smooth=0.1, soft_mm=0.8)
+    head.fill(inset(vault, 12.5), CORTEX, smooth=0, mottle=0)
+    head.fill(inset(vault, 15.0), tissue["grey"], mottle=0.12, smooth=0.1, soft_mm=0.8)
     for _ in range(12):
         start = np.array([rng.uniform(-70, 65), rng.uniform(-155, -115)])
         stop = start + rng.normal(0, 8, 2)

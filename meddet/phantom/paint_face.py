@@ -8,7 +8,7 @@ from meddet.phantom.raster import CORTEX, Canvas, ellipse, ribbon, spline
 from meddet.phantom.tissue import Tissue
 
 _PROFILE = [
-    (-86, -128), (-90, -104), (-91, -92), (-96, -80), (-104, -64), (-111, -53), (-112, -49), (-108, -44), (-99, -41),
+    (-90, -99), (-91, -92), (-96, -80), (-104, -64), (-111, -53), (-112, -49), (-108, -44), (-99, -41),
     (-98, -36), (-101, -29), (-102, -25), (-97, -21), (-100, -16), (-100, -12), (-95, -7), (-96, 0), (-98, 7),
     (-96, 15), (-89, 22), (-80, 24), (-68, 25), (-57, 29),
 ]  # fmt: skip
@@ -29,11 +29,11 @@ def paint_profile(canvas: Canvas, head: Head, habitus: Habitus, tissue: Tissue, 
     s = habitus.size
     throat = habitus.line(habitus.throat, 44 * s, 62 * s)[::20]
     skin = spline(np.concatenate([head.place(points + rng.normal(0, 0.5, points.shape)), throat]), closed=False)
-    back = head.place([(-14.0, 40.0), (-2.0, 12.0), (4.0, -128.0)])
+    back = head.place([(-14.0, 40.0), (-2.0, 12.0), (-8.0, -80.0), (-30.0, -95.0)])
     canvas.fill(np.concatenate([skin, back]), tissue["soft"] * 0.85, grain=0.08, smooth=0.15, mottle=0.12, soft_mm=0.3)
     fat = tissue["fat"]
     canvas.fill(
-        ribbon(skin[45:115] + np.array([3.6 * s, -0.8]), rng.uniform(4, 7)),
+        ribbon(skin[39:109] + np.array([3.6 * s, -0.8]), rng.uniform(4, 7)),
         fat * 0.75,
         mottle=0.15,
         soft_mm=1.2,

@@ -5,10 +5,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
-from meddet.phantom.habitus import BOTTOM_MM, POINTS
-from meddet.phantom.habitus import Habitus as Habitus
-from meddet.phantom.habitus import draw_habitus as draw_habitus
-from meddet.phantom.habitus import streaks as streaks
+from meddet.phantom.habitus import BOTTOM_MM, POINTS, Habitus
 from meddet.phantom.paint_throat import paint_gullet, paint_thorax, paint_windpipe
 from meddet.phantom.raster import Canvas, ellipse, ribbon, spline
 from meddet.phantom.tissue import Tissue
