@@ -10,7 +10,7 @@ _LEAST_ECHO_MS = 60.0
 _LEAST_REPETITION_MS = 1500.0
 _FLUID_SUPPRESSED_MS = 1200.0
 """Inversion times above this suppress fluid (FLAIR), those below suppress fat (STIR)."""
-_LEAST_SIDE_PX = 96
+_LEAST_SIDE_PX = 64
 _PLANES = ("sagittal", "coronal", "axial")
 
 _CERVICAL = (

@@ -50,7 +50,7 @@ def test_a_sagittal_t2_series_of_the_neck_is_accepted_and_says_why() -> None:
         ({"texts": ("sag", "CSPINE", ""), "echo_ms": None}, "no TR and TE named and no T2 in the description"),
         ({"modality": "CT"}, "not MR"),
         ({"modality": None}, "no modality named"),
-        ({"rows": 64}, "a matrix of 64 x 320, below 96"),
+        ({"rows": 48}, "a matrix of 48 x 320, below 64"),
         ({"kind": ("DERIVED", "Secondary Capture Image Storage")}, "a screen capture"),
         ({"kind": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "a localiser or a computed image, by its type"),
         (
