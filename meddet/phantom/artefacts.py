@@ -93,7 +93,7 @@ def wrap(signal: Float[ndarray, "h w"], severity: int, axis: int) -> Float[ndarr
     """
     content = np.moveaxis(signal, axis, 0)
     count = int(_WRAP[severity - 1] * len(content))
-    weight = np.linspace(0.6, 0.15, count)[:, None]
+    weight = np.linspace(0.6, 0.0, count)[:, None]
     folded = content.copy()
     folded[:count] += weight * content[::-1][:count]
     folded[::-1][:count] += weight * content[:count]

@@ -72,7 +72,7 @@ def _look(rng: np.random.Generator, *, linear: bool) -> Look:
     kinds: tuple[WindowKind, ...] = ("dark", "csf", "gamma", "local", "lifted", "inverted")
     window = kinds[int(rng.choice(6, p=[0.3, 0.33, 0.13, 0.12, 0.1, 0.02]))]
     level, csf, gamma, lift = rng.uniform(140, 300), rng.uniform(150, 260), rng.uniform(0.5, 0.9), rng.uniform(4, 40)
-    tones = int(rng.choice([16, 24, 32, 48])) if rng.random() < 0.08 else 0
+    tones = int(rng.choice([32, 48, 64, 96])) if rng.random() < 0.08 and window != "local" else 0
     shrink = float(rng.uniform(0.55, 0.9)) if rng.random() < 0.3 else 1.0
     width = float(rng.uniform(0.02, 0.12))
     bars = ((0.0, 0.0), (width, 0.0), (0.0, width))[int(rng.choice(3, p=[0.82, 0.12, 0.06]))]

@@ -36,7 +36,7 @@ def _local(magnitude: Float[ndarray, "h w"]) -> Float[ndarray, "h w"]:
     height, width = (side // _LOCAL_STEP * _LOCAL_STEP for side in magnitude.shape)
     blocks = magnitude[:height, :width].reshape(height // _LOCAL_STEP, _LOCAL_STEP, width // _LOCAL_STEP, _LOCAL_STEP)
     coarse = gaussian_filter(blocks.mean(axis=(1, 3)), _LOCAL_SHARE * max(magnitude.shape) / _LOCAL_STEP)
-    even = magnitude / (upsample(coarse, magnitude.shape) + 0.08)
+    even = magnitude / (upsample(coarse, magnitude.shape) + 0.15)
     return even / max(float(np.percentile(even, 99.7)), 1e-3)
 
 
