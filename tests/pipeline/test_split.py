@@ -53,7 +53,7 @@ def test_fault_15_linked_patients_stay_in_one_part(ingested: Any) -> None:
 
 
 def test_fault_15_a_shared_a_lost_and_an_unknown_patient_and_a_torn_group_are_named() -> None:
-    alone = {name: name for name in "abcd"}
+    alone = {name: name for name in "abc"}
     check_parts(["a", "b", "c"], alone, {"train": ["a"], "validation": ["b"], "test": ["c"]})
     parts = {"train": ["a", "b", "e"], "validation": ["b"], "test": ["c"]}
     with pytest.raises(Failure) as caught:
