@@ -13,7 +13,8 @@ _BAND = 0.2
 _STROKE_PX = 9
 _CONTRAST = 0.2
 _HEIGHT_PX = (5, 40)
-_LINES: tuple[tuple[int, float, float], ...] = ((4, 0.03, 0.7), (6, 0.035, 0.5))
+_LEAST_BRIGHTNESS = 0.45
+_LINES: tuple[tuple[int, float, float], ...] = ((4, 0.02, 0.7), (6, 0.035, 0.55), (7, 0.035, 0.5))
 """Least letters, most spread of their brightness, least sharpness: short lines as drawn, longer ones resampled too."""
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 
@@ -41,8 +42,8 @@ def find_burned_in_text(pixels: Float[np.ndarray, "h w"]) -> list[Box]:
 
     A line is a row of letter-sized bright components on a common edge that share one grey value and have edges sharper
     than any scanner's. `pixels` are in [0, 1]; calibrated for letters 8 to 24 pixels high, brighter by 0.3 than what
-    is under them. Dark text, single letters and handwriting are not found: BurnedInAnnotation and a look remain
-    necessary.
+    is under them and than 0.45. Dark text, single letters and handwriting are not found: BurnedInAnnotation and a look
+    remain necessary.
     """
     across = _find_lines(pixels)
     down = [(x1, y1, x2, y2) for y1, x1, y2, x2 in _find_lines(np.ascontiguousarray(pixels.T))]
@@ -116,7 +117,10 @@ def _is_text(
         down, right = np.abs(np.diff(around, axis=0))[:, :-1], np.abs(np.diff(around, axis=1))[:-1]
         contrast = raised[glyph.y1 : glyph.y2, glyph.x1 : glyph.x2][inside].max()
         sharpness.append(np.percentile(np.maximum(down, right), 90) / contrast)
-    spread = np.median(np.abs(brightness - np.median(brightness)))
+    level = np.median(brightness)
+    if level < _LEAST_BRIGHTNESS:
+        return False
+    spread = np.median(np.abs(brightness - level))
     steep = np.median(sharpness)
     return any(len(line) >= count and spread <= most and steep >= least for count, most, least in _LINES)
 
