@@ -7,6 +7,8 @@ from meddet.phantom.protocol import Coil, Look, Protocol, Readout, Sequence, Wei
 _LONGER = (320, 384, 448, 512, 512, 512, 640)
 """Longer sides of images of a preset whose side is 512."""
 _MATRICES = (192, 224, 256, 320, 384, 448, 512)
+_LOCAL_SIGMA = 0.05
+"""Nobody evens out local contrast where that leaves nothing but noise."""
 _FIELDS_T = (1.0, 1.5, 1.5, 3.0, 3.0)
 
 
@@ -14,6 +16,7 @@ def draw_diverse(scanner: str, rng: np.random.Generator, *, side: int, linear: b
     """Draw all of it; `linear` leaves out what a DICOM file and its window cannot hold."""
     rows, columns = _shape(rng, side)
     longer = max(rows, columns)
+    coil, look = _coil(rng), _look(rng, linear=linear)
     readout = Readout(
         matrix=min(int(rng.choice(_MATRICES)), longer),
         phase_share=float(rng.uniform(0.7, 1.0)),
@@ -23,13 +26,13 @@ def draw_diverse(scanner: str, rng: np.random.Generator, *, side: int, linear: b
             int(rng.choice(3, p=[0.5, 0.25, 0.25]))
         ],
         thickness_mm=int(rng.choice([0, 0, 3, 4, 5])),
-        sigma=float(np.exp(rng.uniform(np.log(0.01), np.log(0.12)))),
+        sigma=min(
+            float(np.exp(rng.uniform(np.log(0.01), np.log(0.12)))), _LOCAL_SIGMA if look.window == "local" else 1
+        ),
     )
     wide = rng.uniform(0, 2, 4) if rng.random() < 0.7 else np.zeros(4)
     margins = (float(wide[0]), float(wide[1]), float(wide[2]), float(wide[3]))
-    return Protocol(
-        "diverse", scanner, rows, columns, _sequence(rng), _coil(rng), readout, _look(rng, linear=linear), margins
-    )
+    return Protocol("diverse", scanner, rows, columns, _sequence(rng), coil, readout, look, margins)
 
 
 def _shape(rng: np.random.Generator, side: int) -> tuple[int, int]:
@@ -72,8 +75,8 @@ def _look(rng: np.random.Generator, *, linear: bool) -> Look:
     kinds: tuple[WindowKind, ...] = ("dark", "csf", "gamma", "local", "lifted", "inverted")
     window = kinds[int(rng.choice(6, p=[0.3, 0.33, 0.13, 0.12, 0.1, 0.02]))]
     level, csf, gamma, lift = rng.uniform(140, 300), rng.uniform(150, 260), rng.uniform(0.5, 0.9), rng.uniform(4, 40)
-    tones = int(rng.choice([32, 48, 64, 96])) if rng.random() < 0.08 and window != "local" else 0
     shrink = float(rng.uniform(0.55, 0.9)) if rng.random() < 0.3 else 1.0
+    tones = int(rng.choice([32, 48, 64, 96])) if rng.random() < 0.08 and window != "local" and shrink == 1 else 0
     width = float(rng.uniform(0.02, 0.12))
     bars = ((0.0, 0.0), (width, 0.0), (0.0, width))[int(rng.choice(3, p=[0.82, 0.12, 0.06]))]
     tone = int(rng.integers(20, 140)) if rng.random() < 0.3 else 0
