@@ -2,18 +2,25 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from meddet.bundle import Bundle
 from meddet.classes import CLASSES
+from meddet.data.guard import guarded
 from meddet.data.images import Image, read_slices
+from meddet.data.upright import Turn
 from meddet.evaluate.operating import call_discs
 from meddet.files import write_atomic, write_json
 from meddet.render import overlay_png
 from meddet.structures import Detections
 
+_SECONDS = 60.0
+_MEMORY_MB = 1024
 NOTICE = "Research use only. Not for diagnosis. Scores from phantom training are not clinical."
 
 
@@ -34,7 +41,7 @@ def predict_files(
 
     Args:
         bundle: the model.
-        sources: DICOM, NIfTI or PNG files.
+        sources: DICOM, NIfTI, PNG or TIFF files, each read in a guarded process.
         out: folder of the results; those of `a/x.dcm` are `x.json` and `x.png`, of a volume `x_sag_025.png`.
         thresholds: score that a box must exceed, by class.
 
@@ -42,13 +49,12 @@ def predict_files(
         ValueError: two sources would write the same files.
     """
     _refuse_same_names(sources)
-    for source in sources:
-        try:
-            slices = read_slices(source, percentiles=bundle.config.percentiles, max_pixels=bundle.config.max_pixels)
-        except (ValueError, OSError) as error:
-            yield Outcome(source, (), 0, " ".join(str(error).split()))
-            continue
-        yield _write(bundle, source, slices, out=out, thresholds=thresholds)
+    read = partial(read_slices, percentiles=bundle.config.percentiles, max_pixels=bundle.config.max_pixels)
+    for reading in guarded(read, sources, workers=1, seconds=_SECONDS, memory_mb=_MEMORY_MB):
+        if reading.value is None:
+            yield Outcome(reading.item, (), 0, reading.error)
+        else:
+            yield _write(bundle, reading.item, reading.value, out=out, thresholds=thresholds)
 
 
 def _write(
@@ -56,12 +62,15 @@ def _write(
 ) -> Outcome:
     stem, entries, written = stem_of(source), [], []
     for name, image in slices:
-        found, region = bundle.predict(image.pixels)
+        turn = image.to_upright or Turn()
+        standing = turn.pixels(image.pixels)
+        found, region = bundle.predict(standing)
         called = call_discs(found, thresholds, nms_iou=bundle.config.nms_iou)
         title = " ".join([source.name, name]).strip()
         picture = out / f"{'_'.join(filter(None, [stem, name]))}.png"
-        write_atomic(picture, overlay_png(image.pixels, called, region, title=title, notice=NOTICE))
-        entries.append(_entry(source, name, image, called))
+        write_atomic(picture, overlay_png(standing, called, region, title=title, notice=NOTICE))
+        stored = turn.inverse().boxes(called.boxes.numpy(), (standing.shape[0], standing.shape[1]))
+        entries.append(_entry(source, name, image, replace(called, boxes=torch.from_numpy(stored))))
         written.append(picture)
     path = out / f"{stem}.json"
     write_json(path, {"notice": NOTICE, "images": entries})
@@ -69,7 +78,7 @@ def _write(
 
 
 def _entry(source: Path, name: str, image: Image, detections: Detections) -> dict[str, Any]:
-    """List one image's boxes by falling score; `width`, `height` and `spacing_mm` tell which pixels they count."""
+    """List one image's boxes by falling score, in the file's own pixels of `width`, `height` and `spacing_mm`."""
     rows = zip(detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True)
     return {
         "file": source.name,
@@ -87,7 +96,7 @@ def _entry(source: Path, name: str, image: Image, detections: Detections) -> dic
 def stem_of(source: Path) -> str:
     """Take the file's name without the endings that are read here."""
     name = source.name
-    for ending in (".nii.gz", ".nii", ".dcm", ".png"):
+    for ending in (".nii.gz", ".nii", ".dcm", ".png", ".tiff", ".tif"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return name

@@ -84,6 +84,10 @@ def guarded(
             for worker in crew:
                 if worker.idle and waiting and waiting[0] < given + _AHEAD_PER_WORKER * workers:
                     worker.hand(waiting[0], items[waiting.popleft()])
+            if given in outcomes:
+                yield outcomes.pop(given)
+                given += 1
+                continue
             for worker in _heard(crew):
                 index, (kind, content) = worker.index, worker.take()
                 if index is not None:
@@ -91,9 +95,6 @@ def guarded(
                 if not worker.fit:
                     worker.end()
                     crew.remove(worker)
-            while given in outcomes:
-                yield outcomes.pop(given)
-                given += 1
     finally:
         for worker in crew:
             worker.end()

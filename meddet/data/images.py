@@ -60,19 +60,19 @@ def read_slices(
     gives one item named "".
 
     Errors:
-        ValueError: as `read_image`.
+        ValueError: as `read_image`, and where a slice has one value everywhere: nothing can be found on it.
     """
     with naming(path):
         found = _read(path, max_pixels=max_pixels)
         if isinstance(found, Scan):
-            return [("", _image(found, percentiles))]
+            return [("", _picture(found, percentiles))]
         if isinstance(found, Frames):
             if len(found.order) == 1:
-                return [("", _image(found.scan(0), percentiles))]
+                return [("", _picture(found.scan(0), percentiles))]
             chosen = [found.order[place] for place in _middle(len(found.order), count)]
-            return [(f"frame_{index + 1:03d}", _image(found.scan(index), percentiles)) for index in chosen]
+            return [(f"frame_{index + 1:03d}", _picture(found.scan(index), percentiles)) for index in chosen]
         cuts = [(f"sag_{index:03d}", found.sagittal(index)) for index in _middle(found.num_slices, count)]
-        return [(name, _square(_image(cut, percentiles), max_pixels=max_pixels)) for name, cut in cuts]
+        return [(name, _square(_picture(cut, percentiles), max_pixels=max_pixels)) for name, cut in cuts]
 
 
 def write_canonical(path: Path, pixels: Float[np.ndarray, "h w"]) -> None:
@@ -107,6 +107,13 @@ def _read(path: Path, *, max_pixels: int) -> Scan | Volume | Frames:
 
 def _image(scan: Scan, percentiles: tuple[float, float]) -> Image:
     return Image(windowed(scan, percentiles=percentiles), scan.spacing_mm, scan.to_upright)
+
+
+def _picture(scan: Scan, percentiles: tuple[float, float]) -> Image:
+    image = _image(scan, percentiles)
+    if not np.ptp(image.pixels):
+        raise Refused("expected an image, got one value everywhere")
+    return image
 
 
 def _middle(total: int, count: int) -> range:

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
