@@ -10,6 +10,7 @@ from pathlib import Path
 from meddet.cli_data import add_data_commands
 
 _PRESETS = ("tiny", "quick", "full")
+_MODES = ("default", "diverse", "easy", "stress")
 _BAD_INPUT = 2
 _BAD_FILE = 3
 _MODELS = "models:/"
@@ -46,14 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     phantom = commands.add_parser("phantom", help="write the synthetic data set")
     phantom.add_argument("--preset", choices=_PRESETS, required=True, help="how many patients")
-    phantom.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, absent or empty")
+    phantom.add_argument("--out", type=Path, metavar="DIR", help="folder to write, absent or empty")
+    phantom.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet of 25 patients, instead or as well")
+    phantom.add_argument("--mode", choices=_MODES, help="every patient of one mode, instead of the preset's mix")
+    phantom.add_argument("--raters", type=int, metavar="N", help="every patient read by N raters (a, b, ...)")
     phantom.set_defaults(command=_phantom)
     cost = commands.add_parser("cost", help="count parameters and operations of student and teachers")
     cost.add_argument("--json", action="store_true", help="print JSON instead of a table")
     cost.add_argument("--size", type=_side, nargs=2, default=(512, 512), metavar=("HEIGHT", "WIDTH"), help="input size")
     cost.set_defaults(command=_cost)
     predict = commands.add_parser("predict", help="detect discs on files: one JSON per file, one PNG per image")
-    predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM, NIfTI or grey PNG")
+    predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="DICOM, NIfTI, grey PNG or TIFF")
     predict.add_argument(
         "--model", default="artifacts/bundle", metavar="MODEL", help="a bundle's folder, or models:/NAME@ALIAS"
     )
@@ -68,11 +72,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _phantom(options: argparse.Namespace) -> int:
+    from meddet.files import write_atomic
     from meddet.phantom.presets import PRESETS
+    from meddet.phantom.sheet import contact_sheet
     from meddet.phantom.writer import write_dataset
 
-    write_dataset(PRESETS[options.preset], options.out)
-    print(f"{options.out}: synthetic images of the {options.preset} preset; scores on them are not clinical scores")
+    if options.out is None and options.sheet is None:
+        raise ValueError("phantom: expected --out DIR, --sheet PNG or both, got neither")
+    preset = PRESETS[options.preset]
+    if options.mode is not None:
+        preset = preset.only(options.mode)
+    if options.raters is not None:
+        preset = preset.read_by(options.raters)
+    if options.sheet is not None:
+        write_atomic(options.sheet, contact_sheet(preset))
+    if options.out is not None:
+        write_dataset(preset, options.out)
+    for path in filter(None, (options.sheet, options.out)):
+        print(f"{path}: synthetic images of the {options.preset} preset; scores on them are not clinical scores")
     return 0
 
 

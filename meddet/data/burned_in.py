@@ -16,6 +16,10 @@ _HEIGHT_PX = (5, 40)
 _LEAST_BRIGHTNESS = 0.45
 _LINES: tuple[tuple[int, float, float], ...] = ((4, 0.02, 0.7), (6, 0.035, 0.55), (7, 0.035, 0.5))
 """Least letters, most spread of their brightness, least sharpness: short lines as drawn, longer ones resampled too."""
+_OVERLAP = 0.15
+"""Letters of a line overlap by at most that share of their height; slanted stripes overlap by more."""
+_CLUTTER = 3.0
+"""Specks per letter around a line above which it is none."""
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 Box = tuple[int, int, int, int]
@@ -74,7 +78,12 @@ def _find_lines(pixels: Float[np.ndarray, "h w"]) -> list[Box]:
             line.append(glyph)
     shortest = min(count for count, _, _ in _LINES)
     long_enough = [line for line in lines if len(line) >= shortest and any(glyph.outer for glyph in line)]
-    return [_frame(line) for line in long_enough if _is_text(line, pixels, raised, labels)]
+    read = {glyph.label for line in long_enough for glyph in line}
+    return [
+        _frame(line)
+        for line in long_enough
+        if _is_text(line, pixels, raised, labels) and not _lost_in_clutter(line, labels, read)
+    ]
 
 
 def _find_glyphs(labels: Int[np.ndarray, "h w"]) -> list[_Glyph]:
@@ -99,7 +108,16 @@ def _continues(last: _Glyph, glyph: _Glyph) -> bool:
     taller, lower = max(last.height, glyph.height), min(last.height, glyph.height)
     slack = max(1.0, 0.15 * taller)
     aligned = abs(last.y2 - glyph.y2) <= slack or abs(last.y1 - glyph.y1) <= slack
-    return glyph.x1 - last.x2 <= taller <= 2 * lower and aligned
+    return -_OVERLAP * taller <= glyph.x1 - last.x2 <= taller <= 2 * lower and aligned
+
+
+def _lost_in_clutter(line: Sequence[_Glyph], labels: Int[np.ndarray, "h w"], read: set[int]) -> bool:
+    """Say whether as many specks as letters stand around a line that belong to no line: noise and stripes, not text."""
+    x1, y1, x2, y2 = _frame(line)
+    margin = max(glyph.height for glyph in line)
+    around = labels[max(0, y1 - margin) : y2 + margin, max(0, x1 - margin) : x2 + margin]
+    specks = set(np.unique(around).tolist()) - read - {0}
+    return len(specks) > _CLUTTER * len(line)
 
 
 def _is_text(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from meddet.data.burned_in import find_burned_in_text
-from meddet.data.images import Image, read_image, write_canonical
+from meddet.data.images import Image, read_canonical, read_image, write_canonical
 from meddet.data.intensity import intensity_statistics
 from meddet.data.provenance import read_provenance
 from meddet.data.raw import RawBox, RawImage, hash_patient, locate_image
@@ -56,7 +56,10 @@ def canonicalise(
         ValueError: unreadable, or of another size or spacing than annotations.json says.
     """
     source = locate_image(data, image)
-    read = read_image(source, percentiles=percentiles, max_pixels=max_pixels)
+    if image.windowed:
+        read = Image(read_canonical(source), spacing_mm=None)
+    else:
+        read = read_image(source, percentiles=percentiles, max_pixels=max_pixels)
     height, width = read.pixels.shape
     if (width, height) != (image.width, image.height):
         raise ValueError(

@@ -42,6 +42,7 @@ class RawImage(Entry):
     """An image of annotations.json; `file_name` is relative to data/images.
 
     `spacing_mm` is (row, column), for files that hold none; `study` and `instance` are hashes of DICOM's UIDs.
+    `windowed` says that a 16-bit PNG already shows its DICOM file's window, as `meddet import` writes it.
     """
 
     id: Identifier
@@ -52,6 +53,7 @@ class RawImage(Entry):
     spacing_mm: Spacing | None = None
     study: Hashed | None = None
     instance: Hashed | None = None
+    windowed: bool = False
 
 
 class RawBox(Entry):

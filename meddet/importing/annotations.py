@@ -132,11 +132,13 @@ def parse_xml(file: Path) -> Element:
         ValueError: one line without the file's name.
     """
     try:
-        root: Element = defusedxml.ElementTree.parse(_checked(file), forbid_dtd=True).getroot()
+        root = defusedxml.ElementTree.parse(_checked(file), forbid_dtd=True).getroot()
     except DefusedXmlException:
         raise ValueError("expected XML without a document type or entities, got some") from None
     except (ParseError, UnicodeDecodeError, LookupError):
         raise ValueError("expected XML, got something else or a part of it") from None
+    if root is None:
+        raise ValueError("expected XML, got nothing")
     return root
 
 

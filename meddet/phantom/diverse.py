@@ -9,6 +9,10 @@ _LONGER = (320, 384, 448, 512, 512, 512, 640)
 _MATRICES = (192, 224, 256, 320, 384, 448, 512)
 _LOCAL_SIGMA = 0.05
 """Nobody evens out local contrast where that leaves nothing but noise."""
+_ECHO_MS: dict[Weighting, tuple[float, float]] = {
+    "t2": (60, 140), "stir": (60, 140), "intermediate": (38, 62), "heavy": (140, 260),
+}  # fmt: skip
+"""Heavy as in 3-D fast spin echo, where marrow is nearly as dark as discs."""
 _FIELDS_T = (1.0, 1.5, 1.5, 3.0, 3.0)
 
 
@@ -45,9 +49,9 @@ def _shape(rng: np.random.Generator, side: int) -> tuple[int, int]:
 
 
 def _sequence(rng: np.random.Generator) -> Sequence:
-    weightings: tuple[Weighting, ...] = ("t2", "stir", "intermediate")
-    weighting = weightings[int(rng.choice(3, p=[0.76, 0.12, 0.12]))]
-    echo = rng.uniform(38, 62) if weighting == "intermediate" else rng.uniform(60, 140)
+    weightings: tuple[Weighting, ...] = tuple(_ECHO_MS)
+    weighting = weightings[int(rng.choice(4, p=[0.62, 0.1, 0.1, 0.18]))]
+    echo = rng.uniform(*_ECHO_MS[weighting])
     return Sequence(float(rng.choice(_FIELDS_T)), weighting, float(rng.uniform(1500, 6000)), float(echo), 0.12)
 
 

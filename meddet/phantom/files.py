@@ -17,7 +17,7 @@ from meddet.phantom.study import Slice
 
 _STEPS_PER_GREY = 8
 _IMPLEMENTATION = UID("2.25.184820261122")
-_SERIES = {"t2": "T2 TSE SAG", "stir": "STIR SAG", "intermediate": "PD TSE SAG"}
+_SERIES = {"t2": "T2 TSE SAG", "stir": "STIR SAG", "intermediate": "PD TSE SAG", "heavy": "T2 SPACE SAG"}
 """Part of the protocol's name: a series description would have to go from a file that names nobody."""
 
 
@@ -78,7 +78,9 @@ def _say_how(data: Dataset, item: Slice) -> None:
     data.BodyPartExamined = "CSPINE"
     data.PatientPosition, data.Laterality = "HFS", ""
     data.ScanningSequence, data.SequenceVariant = ["SE", "IR"] if sequence.weighting == "stir" else "SE", "SK"
-    data.ScanOptions, data.MRAcquisitionType, data.SequenceName = "", "2D", "tse2d"
+    is_volume = sequence.weighting == "heavy"
+    data.MRAcquisitionType, data.SequenceName = ("3D", "tse3d") if is_volume else ("2D", "tse2d")
+    data.ScanOptions = ""
     data.MagneticFieldStrength = f"{sequence.field_t:.1f}"
     data.RepetitionTime, data.EchoTime = f"{sequence.repetition_ms:.1f}", f"{sequence.echo_ms:.1f}"
     if sequence.weighting == "stir":

@@ -5,7 +5,7 @@ from typing import Literal
 
 from meddet.phantom.presets import Mode
 
-Weighting = Literal["t2", "stir", "intermediate"]
+Weighting = Literal["t2", "stir", "intermediate", "heavy"]
 WindowKind = Literal["dark", "gamma", "csf", "lifted", "local", "inverted"]
 CANVAS_LIMIT = 512
 

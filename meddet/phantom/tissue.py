@@ -37,7 +37,7 @@ _RANGES = {
 """At TE 102 ms, the middle of the paper's protocol."""
 _DECAY_MS = {"muscle": 60, "tongue": 60, "soft": 80, "annulus": 60, "cap": 60, "grey": 150, "white": 150}
 """How fast these fall off with the echo time, beyond CSF."""
-_MARROW = {"t2": (0.35, 0.8), "intermediate": (0.5, 1.5), "stir": (0.1, 0.35)}
+_MARROW = {"t2": (0.35, 0.8), "intermediate": (0.5, 1.5), "stir": (0.1, 0.35), "heavy": (0.08, 0.4)}
 _LOOSE = {"marrow": 3.0, "disc_normal": 2.0, "disc_middle": 2.0, "disc_dry": 2.0, "fat": 2.0}
 """Tissues whose brightness differs most between protocols and people, in parts of a protocol's jitter."""
 _FAT_SUPPRESSED = {"fat": 0.14, "marrow": 0.4, "interspinous": 0.5}
