@@ -1,6 +1,6 @@
 """Read damaged DICOM files by the thousand: each must end as pixels in [0, 1] or as one line, soon and in little room.
 
-python -m benchmarks.fuzz_dicom --count 100000 --out /tmp/fuzz
+python -m benchmarks.fuzz_dicom --count 100000 --out out/fuzz
 """
 
 import argparse

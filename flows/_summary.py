@@ -110,6 +110,11 @@ def pictures(project: Path) -> list[Path]:
     return sorted(path.relative_to(project) for path in (project / "reports").rglob("*.png"))
 
 
+def pages(project: Path) -> list[Path]:
+    """The pages that stages made for people, relative to the project."""
+    return sorted(path.relative_to(project) for path in (project / "artifacts").rglob("*.html"))
+
+
 def announce(run: StageRun) -> None:
     """Say on the terminal that a stage is done."""
     print(f"   {run.name}: {_STATES[run.state]}, {duration(run.seconds)}", flush=True)

@@ -10,6 +10,8 @@ from meddet.data.raw import RawImage
 
 XYWH = tuple[float, float, float, float]
 _EDGE_TOLERANCE_PX = 1e-6
+_LEAST_SIDE_PX = 1e-3
+"""Shorter sides vanish when the tables are rounded."""
 _LEAST_BOXES = 5
 _TYPICAL = 2.5
 _NEAR = 2.0
@@ -67,7 +69,7 @@ class Setting:
 def mend_box(box: XYWH, image: RawImage, setting: Setting, rules: Mapping[str, Any]) -> Iterator[Mended]:
     """Give the faults of a box in the order in which they are looked at, until it is good or gone.
 
-    - A side of 0: gone.
+    - A side of less than a thousandth of a pixel: gone.
     - Negative sides: the same box from its other corner, if that is in the image.
     - x1, y1, x2, y2 instead of x, y, width, height: as it stands not typical, as corners typical.
     - x and y swapped (with or without the sides): as it stands not typical or 3 usual widths off the nearest disc,
@@ -75,7 +77,7 @@ def mend_box(box: XYWH, image: RawImage, setting: Setting, rules: Mapping[str, A
     - Reaches out of the image: clipped, if enough of it is inside.
     """
     x, y, width, height = box
-    if width == 0 or height == 0:
+    if min(abs(width), abs(height)) < _LEAST_SIDE_PX:
         yield Mended("no area", "rejected", None)
         return
     if width < 0 or height < 0:

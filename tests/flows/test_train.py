@@ -84,6 +84,8 @@ def test_the_report_shows_what_the_stages_measured(tmp_path: Path) -> None:
     write_json(tmp_path / "reports" / "benchmark.json", benchmark)
     (tmp_path / "reports" / "evaluate").mkdir()
     (tmp_path / "reports" / "evaluate" / "pr.png").write_bytes(b"")
+    (tmp_path / "artifacts" / "data_page").mkdir(parents=True)
+    (tmp_path / "artifacts" / "data_page" / "data.html").write_bytes(b"")
 
     lines = train.report(tmp_path, [StageRun("ingest", "ran", 72.4)]).splitlines()
     table = {line.split()[0]: line.split()[1:] for line in lines[:6] if line}
@@ -93,6 +95,7 @@ def test_the_report_shows_what_the_stages_measured(tmp_path: Path) -> None:
     assert "weak" in lines
     assert any("2.50x as fast in ONNX Runtime (paper 5.08x" in line for line in lines)
     assert "  reports/evaluate/pr.png" in lines
+    assert "  artifacts/data_page/data.html" in lines
     assert any(line.split() == ["ingest", "ran", "1", "min", "12", "s"] for line in lines)
     assert lines[-1] == _summary.NOTICE
 

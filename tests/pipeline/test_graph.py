@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,17 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=900)
 
 
+CANARY = "Canary^Coalmine"
+
+
+def name_somebody(path: Path) -> None:
+    """Write a name into a DICOM file, where a hospital's would be and where nobody looks."""
+    file = pydicom.dcmread(path)
+    file.PatientName = file.InstitutionName = file.StudyDescription = file.SeriesDescription = CANARY
+    file.private_block(0x0011, CANARY, create=True).add_new(0x01, "LO", CANARY)
+    file.save_as(path)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code with the tiny preset, its phantom pinned, and every stage run once."""
@@ -35,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert command("dvc", "init", "--quiet", cwd=folder).returncode == 0
     phantom = command("python", "-m", "meddet.cli", "phantom", "--preset", "tiny", "--out", "data", cwd=folder)
     assert phantom.returncode == 0, phantom.stderr
+    name_somebody(next((folder / "data" / "images").glob("*.dcm")))
     assert command("dvc", "add", "--quiet", "data", cwd=folder).returncode == 0
     done = command("dvc", "repro", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,6 +81,23 @@ def test_no_identity_reaches_an_artifact(project: Path) -> None:
         content = path.read_bytes()
         found = [patient for patient in patients if patient.encode() in content]
         assert not found, f"{path.name} holds {found}"
+
+
+def test_fault_25_no_name_reaches_artifacts_logs_mlflow_or_the_bundle(project: Path) -> None:
+    mirrored = command("python", "-m", "flows.mirror", cwd=project)
+    assert mirrored.returncode == 0, mirrored.stderr
+    assert (project / "mlflow.db").is_file()
+    searched = [path for path in project.rglob("*") if path.is_file() and "data" not in path.relative_to(project).parts]
+    assert len([path for path in searched if path.is_relative_to(project / "mlartifacts")]) > 5
+    found = [str(path) for path in searched if ".dvc" not in path.parts and CANARY.encode() in path.read_bytes()]
+    assert found == []
+    assert CANARY not in mirrored.stdout + mirrored.stderr
+    identity = json.loads((project / "reports" / "ingest.json").read_text())["identity"]
+    assert identity["tags"]["PatientName"] == 1, "the gate counts by tag name"
+
+
+def test_the_data_page_is_made(project: Path) -> None:
+    assert "PatientName (1)" in (project / "artifacts" / "data_page" / "data.html").read_text()
 
 
 def test_outputs_are_the_same_from_a_clean_start(project: Path) -> None:

@@ -19,7 +19,7 @@ from meddet.evaluate.matching import above, of_label, without_class
 from meddet.files import write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector, save_detector
-from meddet.models.locator import Locator, LocatorSettings, locate, save_locator
+from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
 from meddet.postprocess import detect
 from meddet.structures import Detections, Region, Target
 from pipeline import benchmark, evaluate, package
@@ -63,7 +63,7 @@ def dataset(folder: Path, student: Detector) -> None:
         size = {"width": 100, "height": 120, "spacing_mm": None}
         images.append({"id": image_id, "file_name": f"{image_id:06d}.png", "patient_id": patient, **size})
         tensor = torch.from_numpy(pixels)[None]
-        region = locate(locator, tensor, SETTINGS)
+        region = locate(points_of(locator), tensor, SETTINGS)
         regions[str(image_id)] = [region.x1, region.y1, region.x2, region.y2]
         for level, (box, label) in zip(LEVELS, seen(student, tensor, region), strict=True):
             x1, y1, x2, y2 = box
