@@ -120,3 +120,21 @@ def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main(arguments)
     assert exit_.value.code == 2
+
+
+def test_phantom_writes_one_mode_read_by_all_raters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "easy"
+    assert cli.main(["phantom", "--preset", "tiny", "--mode", "easy", "--raters", "2", "--out", str(out)]) == 0
+    assert "not clinical" in capsys.readouterr().out
+    modes = {line.split(",")[2] for line in (out / "truth" / "discs.csv").read_text().splitlines()[1:]}
+    assert modes == {"easy"}
+    assert sorted(path.name for path in out.glob("annotations*.json")) == [
+        "annotations.a.json",
+        "annotations.b.json",
+        "annotations.json",
+    ]
+
+
+def test_phantom_without_anything_to_write_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["phantom", "--preset", "tiny"]) == 2
+    assert "expected --out DIR, --sheet PNG or both" in capsys.readouterr().err
