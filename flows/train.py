@@ -68,7 +68,7 @@ def report(project: Path, runs: list[StageRun]) -> str:
     if pictures := _summary.pictures(project):
         parts.append("pictures:\n" + "\n".join(f"  {path}" for path in pictures))
     if pages := _summary.pages(project):
-        parts.append("pages:\n" + "\n".join(f"  {path}" for path in pages))
+        parts.append("made to be read:\n" + "\n".join(f"  {path}" for path in pages))
     python = shlex.quote(str(Path(sys.executable)))
     mlflow = f"MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {python} -m mlflow ui --workers 1"
     prefect = (

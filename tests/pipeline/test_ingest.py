@@ -291,6 +291,7 @@ def test_fault_25_by_the_other_rule_they_are_refused_by_name(hospital: Any) -> N
 
 def test_fault_25_declared_text_in_the_pixels_is_refused_or_left_out(hospital: Any) -> None:
     _identify(hospital, BurnedInAnnotation="YES")
+    hospital.set("ingest.identity.text", "refuse")
     code, said = hospital.call("ingest")
     assert (code, "text burned into the pixels, found some in images 4" in said) == (3, True), said
     assert hospital.files("artifacts") == {}
@@ -307,6 +308,7 @@ def test_fault_25_text_that_is_seen_in_the_pixels_is_refused(hospital: Any) -> N
     pen.text((4, 4), CANARIES[0], fill=255, font=PIL.ImageFont.load_default(16))
     image.save(hospital.root / "data/images/P2_0.png")
     hospital.change(lambda content: content["images"][2].update(width=SIDE_OF_TEXT, height=SIDE_OF_TEXT))
+    hospital.set("ingest.identity.text", "refuse")
     code, said = hospital.call("ingest")
     assert (code, "text burned into the pixels, found some in images 3" in said) == (3, True), said
 
