@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-GREY_SHARES = ("below_12", "12_to_40", "40_to_80", "80_to_160", "above_160")
-"""Columns of the images table: shares of the pixels by grey value, of 0..255."""
-
 _FIGURE, _OTHER = "figure", "328 images"
 
 
@@ -25,20 +22,31 @@ class Range:
 
 
 INTENSITY: Mapping[str, Range] = {
-    "mean_grey": Range(22.0, 33.0, _FIGURE),
-    "p50": Range(6.0, 15.0, _FIGURE),
-    "p75": Range(27.0, 48.0, _FIGURE),
-    "p90": Range(56.0, 84.0, _FIGURE),
-    "p95": Range(85.0, 124.0, _FIGURE),
-    "p99": Range(113.0, 184.0, _FIGURE),
-    "p99_9": Range(142.0, 218.0, _FIGURE),
-    "below_12": Range(0.45, 0.58, _FIGURE),
-    "12_to_40": Range(0.18, 0.32, _FIGURE),
-    "40_to_80": Range(0.10, 0.20, _FIGURE),
-    "80_to_160": Range(0.05, 0.10, _FIGURE),
-    "above_160": Range(0.0, 0.025, _FIGURE),
+    "grey mean": Range(22.0, 33.0, _FIGURE),
+    "grey p50": Range(6.0, 15.0, _FIGURE),
+    "grey p75": Range(27.0, 48.0, _FIGURE),
+    "grey p90": Range(56.0, 84.0, _FIGURE),
+    "grey p95": Range(85.0, 124.0, _FIGURE),
+    "grey p99": Range(113.0, 184.0, _FIGURE),
+    "grey p99.9": Range(142.0, 218.0, _FIGURE),
+    "share below 12": Range(0.45, 0.58, _FIGURE),
+    "share 12 to 40": Range(0.18, 0.32, _FIGURE),
+    "share 40 to 80": Range(0.10, 0.20, _FIGURE),
+    "share 80 to 160": Range(0.05, 0.10, _FIGURE),
+    "share above 160": Range(0.0, 0.025, _FIGURE),
 }
 """Of the grey values 0..255 of an image; compared with the median over the images."""
+_COLUMNS = dict(
+    zip(
+        INTENSITY,
+        (
+            *("mean_grey", "p50", "p75", "p90", "p95", "p99", "p99_9"),
+            *("below_12", "12_to_40", "40_to_80", "80_to_160", "above_160"),
+        ),
+        strict=True,
+    )
+)
+"""Where the images table holds each."""
 
 BOXES: Mapping[str, tuple[Range, ...]] = {
     "width, share of the side": (Range(0.075, 0.090, _FIGURE), Range(0.065, 0.135, _OTHER)),
@@ -69,7 +77,7 @@ class Comparison:
 
 def compare_intensities(images: pd.DataFrame) -> list[Comparison]:
     """Compare every intensity statistic: the median over the images, and their central 90 %."""
-    return [_comparison(name, images[name], (found,)) for name, found in INTENSITY.items()]
+    return [_comparison(name, images[_COLUMNS[name]], (found,)) for name, found in INTENSITY.items()]
 
 
 def compare_boxes(boxes: pd.DataFrame) -> list[Comparison]:

@@ -78,6 +78,10 @@ def check_size(rows: int, columns: int, *, max_pixels: int) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Say what a library said, on one short line, without what it quotes: that may be a patient's name."""
-    text = re.sub(r"(['\"]).*?\1", "...", " ".join(str(error).split()))
+    """Say what a library said, on one short line, without what it quotes: that may be a patient's name.
+
+    pydicom puts a traceback into some of its messages: that goes, too.
+    """
+    said = " ".join(str(error).partition("Traceback")[0].split())
+    text = re.sub(r"(['\"]).*?\1", "...", said)
     return text[:_LINE] or type(error).__name__

@@ -8,24 +8,20 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from meddet.classes import LEVELS
+from meddet.data.reference import BOXES, INTENSITY
 from meddet.phantom.look import to_uint8
 from meddet.phantom.presets import Preset
 from meddet.phantom.render import Picture
 from meddet.phantom.study import Slice, draw_patient, draw_slice
 
+
+def _figure(name: str) -> tuple[float, float]:
+    found = BOXES[name][0]
+    return found.low, found.high
+
+
 PICTURE_RANGES: dict[str, tuple[float, float]] = {
-    "grey mean": (22.0, 33.0),
-    "grey p50": (6.0, 15.0),
-    "grey p75": (27.0, 48.0),
-    "grey p90": (56.0, 84.0),
-    "grey p95": (85.0, 124.0),
-    "grey p99": (113.0, 184.0),
-    "grey p99.9": (142.0, 218.0),
-    "share below 12": (0.45, 0.58),
-    "share 12 to 40": (0.18, 0.32),
-    "share 40 to 80": (0.10, 0.20),
-    "share 80 to 160": (0.05, 0.10),
-    "share above 160": (0.0, 0.025),
+    **{name: (found.low, found.high) for name, found in INTENSITY.items()},
     "air / CSF": (0.04, 0.09),
     "cord / CSF": (0.3, 0.6),
     "marrow / CSF": (0.4, 0.9),
@@ -35,11 +31,11 @@ PICTURE_RANGES: dict[str, tuple[float, float]] = {
 """Medians over images; of the paper's figure, four images."""
 GEOMETRY_RANGES: dict[str, tuple[float, float]] = {
     "boxes per image": (6.0, 6.0),
-    "box width / side": (0.075, 0.090),
-    "box height / side": (0.029, 0.040),
-    "box width / height": (2.2, 2.8),
+    "box width / side": _figure("width, share of the side"),
+    "box height / side": _figure("height, share of the side"),
+    "box width / height": _figure("width / height"),
     "protrusions are wider by": (0.004, 0.010),
-    "pitch / side": (0.060, 0.075),
+    "pitch / side": _figure("distance of neighbours, share of the side"),
     "centre x, p7.5": (0.36, 0.58),
     "centre x, p92.5": (0.36, 0.60),
     "C2/3 centre y, p5": (0.28, 0.46),
