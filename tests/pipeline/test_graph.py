@@ -29,6 +29,7 @@ CANARY = "Canary^Coalmine"
 def name_somebody(path: Path) -> None:
     """Write a name into a DICOM file, where a hospital's would be and where nobody looks."""
     file = pydicom.dcmread(path)
+    file.PatientIdentityRemoved = "NO"
     file.PatientName = file.InstitutionName = file.StudyDescription = file.SeriesDescription = CANARY
     file.private_block(0x0011, CANARY, create=True).add_new(0x01, "LO", CANARY)
     file.save_as(path)
@@ -47,7 +48,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert command("dvc", "init", "--quiet", cwd=folder).returncode == 0
     phantom = command("python", "-m", "meddet.cli", "phantom", "--preset", "tiny", "--out", "data", cwd=folder)
     assert phantom.returncode == 0, phantom.stderr
-    name_somebody(next((folder / "data" / "images").glob("*.dcm")))
+    for path in (folder / "data" / "images").glob("*.dcm"):
+        name_somebody(path)
     assert command("dvc", "add", "--quiet", "data", cwd=folder).returncode == 0
     done = command("dvc", "repro", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -93,11 +95,11 @@ def test_fault_25_no_name_reaches_artifacts_logs_mlflow_or_the_bundle(project: P
     assert found == []
     assert CANARY not in mirrored.stdout + mirrored.stderr
     identity = json.loads((project / "reports" / "ingest.json").read_text())["identity"]
-    assert identity["tags"]["PatientName"] == 1, "the gate counts by tag name"
+    assert identity["tags"]["PatientName"] == identity["dicom_files"] > 0, "the gate counts by tag name"
 
 
 def test_the_data_page_is_made(project: Path) -> None:
-    assert "PatientName (1)" in (project / "artifacts" / "data_page" / "data.html").read_text()
+    assert "PatientName (" in (project / "artifacts" / "data_page" / "data.html").read_text()
 
 
 def test_outputs_are_the_same_from_a_clean_start(project: Path) -> None:
