@@ -13,8 +13,6 @@ from globox import BoundingBox, BoxFormat
 from meddet.classes import CLASS_IDS, CLASSES, LEVELS
 from meddet.files import read_json, write_atomic, write_json
 
-EXPORTS = ("coco", "yolo", "cvat")
-
 
 @dataclass(frozen=True)
 class _Entry:

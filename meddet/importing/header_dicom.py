@@ -12,10 +12,11 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 from meddet.data.dicom import is_dicom, read_dicom
 from meddet.data.frames import frame_header
 from meddet.data.identity import identifying_tags
+from meddet.data.raw import hash_patient
 from meddet.importing.geometry import dicom_plane
 from meddet.importing.header import Header, Left, Subject
 from meddet.importing.intended import SeriesHeader
-from meddet.importing.pseudonym import age_years, hash_uid, pseudonym
+from meddet.importing.pseudonym import age_years, pseudonym
 
 _STUDY_TEXTS = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedureStepDescription")
 
@@ -43,9 +44,9 @@ def read_dicom_header(path: Path, *, key: bytes, max_pixels: int) -> Header | Le
         size=(int(dataset.Columns), int(dataset.Rows)),
         planes=tuple(dicom_plane(frame_header(dataset, index)) for index in range(len(frames.order))),
         subject=_subject(dataset, key=key),
-        study=hash_uid(study) if study else None,
-        series=hash_uid(f"{dataset.get('SeriesInstanceUID') or ''} {_rounded(orientation)}"),
-        instance=hash_uid(uid) if uid else None,
+        study=hash_patient(study) if study else None,
+        series=hash_patient(f"{dataset.get('SeriesInstanceUID') or ''} {_rounded(orientation)}"),
+        instance=hash_patient(uid) if uid else None,
         instance_uid=uid or None,
         identifying=tuple(identifying_tags(dataset)),
         burned_in=str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES",

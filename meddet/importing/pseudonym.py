@@ -44,11 +44,6 @@ def hash_path(key: bytes, path: str) -> str:
     return hmac.new(key, f"path {path}".encode(), hashlib.sha256).hexdigest()[:12]
 
 
-def hash_uid(uid: str) -> str:
-    """Shorten a StudyInstanceUID or SOPInstanceUID to 12 hexadecimal digits, as ingest does with DICOM files."""
-    return hashlib.sha256(f"meddet{uid}".encode()).hexdigest()[:12]
-
-
 def age_years(age: str | None, birth: str | None, study: str | None) -> float | None:
     """Read PatientAge ("041Y", "018M"), or take the years between two dates (YYYYMMDD); ages above 89 become 90."""
     years = None

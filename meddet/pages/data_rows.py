@@ -167,9 +167,5 @@ def _spread(values: pd.Series) -> str:
     return f"{middle:g} ({low:g} to {high:g})"
 
 
-def _range(values: pd.Series) -> str:
-    return "–" if values.empty else f"{values.min():g} to {values.max():g}"
-
-
 def _share(flags: pd.Series) -> str:
     return f"{int(flags.sum()):,} ({100 * flags.mean():.0f} %)" if len(flags) else "–"
