@@ -21,7 +21,7 @@ EXCEPTIONS = {
     "pipeline/_expectations.py": {"great_expectations"},
 }
 SLOW = {"torch", "great_expectations", "mlflow"}
-MLFLOW_FILES = {"flows/_mlflow.py", "flows/_served_model.py", "flows/promote.py"}
+MLFLOW_FILES = {f"flows/{name}.py" for name in ("_mlflow", "_registry", "_served_model", "promote")}
 # Its effect on a stage is the values in params.yaml, which DVC compares themselves.
 NOT_A_DEPENDENCY = {"meddet/config.py"}
 
