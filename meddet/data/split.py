@@ -8,7 +8,7 @@ from dataclasses import dataclass
 PARTS = ("train", "validation", "test")
 
 _SHARE_BINS = 4
-_MAX_SCANNERS = 6
+_MAX_SCANNERS = 12
 
 
 @dataclass(frozen=True)
