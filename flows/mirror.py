@@ -20,7 +20,7 @@ def main() -> int:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    from flows import _dvc, _mlflow
+    from flows import _dvc, _mlflow, _registry
 
     try:
         lineage = _records.read_lineage(project)
@@ -31,7 +31,7 @@ def main() -> int:
         print(f"mirrored {len(runs)} stages into {os.environ['MLFLOW_TRACKING_URI']}, experiment {_mlflow.EXPERIMENT}")
         bundle = project / "artifacts" / "bundle"
         if bundle.is_dir() and "package" in runs:
-            version = _mlflow.register(
+            version = _registry.register(
                 client,
                 bundle,
                 run_id=runs["package"],
@@ -39,7 +39,7 @@ def main() -> int:
                 images=sorted((project / "artifacts" / "images").glob("*.png"))[:_COMPARED_IMAGES],
                 tags={**lineage.tags(), **results.student_tags()},
             )
-            print(f"registered models:/{_mlflow.MODEL}/{version.version}, alias {_mlflow.ALIAS}")
+            print(f"registered models:/{_registry.MODEL}/{version.version}, alias {_registry.ALIAS}")
     except (MlflowException, ValueError, OSError) as error:
         print(f"warning: not mirrored into MLflow: {' '.join(str(error).split())[:300]}", file=sys.stderr)
         return 1
