@@ -1,11 +1,13 @@
-"""The Prefect flow: one task per DVC stage, then the mirror, the registry and the artifacts that its page shows."""
+"""What Prefect's flows share: a task per DVC stage, the mirror, the gate, the flow run's page, and no ghosts."""
 
+import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any, cast
 
-from prefect import flow, get_client, task
+from prefect import flow, get_client, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -17,16 +19,17 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State, StateType, TaskRun
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
 from prefect.states import Crashed
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import _dvc, _summary
 from flows._dvc import Stage, StageFailed, StageRun
 from flows._processes import Interrupted, ended_by_signals, stream
 from flows._screen import Screen
 
-FLOW = "train"
+FLOWS = ("train", "retrain")
 MIRROR_TIMEOUT_S = 900.0
+Reproduce = Callable[[str, Callable[[str, bool], None]], StageRun]
 
 
 def _is_worth_a_retry(_task: object, _run: TaskRun, state: State[object]) -> bool:
@@ -34,19 +37,66 @@ def _is_worth_a_retry(_task: object, _run: TaskRun, state: State[object]) -> boo
     return isinstance(failure, StageFailed) and not failure.is_final
 
 
-@task(retries=1, retry_delay_seconds=2, retry_condition_fn=_is_worth_a_retry, persist_result=False)
-def run_stage(stage: str, project: Path, in_place: bool, prefix: str) -> StageRun:
-    """Reproduce one DVC stage."""
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Inside a flow: end the stages on a signal, and let Prefect see SIGTERM as its own (Cancelled, or Crashed).
+
+    The run's log takes what the stages say; on the terminal Prefect stays as quiet as it was.
+    """
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        with ended_by_signals():
+            yield
+    except Interrupted as signal:
+        if signal.code == 128 + SIGTERM:
+            raise TerminationSignal(SIGTERM) from None
+        raise
+
+
+def say(text: str) -> None:
+    """Write a line on the terminal and in the flow run's log."""
+    print(text, flush=True)
+    get_run_logger().info(text.strip())
+
+
+def _writer(*, in_place: bool = False, prefix: str = "") -> Callable[[str, bool], None]:
+    """Both the terminal and the run's log, which gets no progress."""
     screen = Screen(in_place=in_place, prefix=prefix)
-    return _dvc.reproduce(stage, project=project, write=screen.write)
+    log = get_run_logger()
+
+    def write(text: str, is_progress: bool) -> None:
+        screen.write(text, is_progress)
+        if text.strip() and not is_progress:
+            log.info(text)
+
+    return write
 
 
-def run_graph(graph: list[Stage], *, project: Path, concurrency: int) -> list[StageRun]:
+@task(retries=1, retry_delay_seconds=2, retry_condition_fn=_is_worth_a_retry, persist_result=False)
+def run_stage(stage: str, reproduce: Reproduce, in_place: bool, prefix: str) -> StageRun:
+    """Reproduce one DVC stage."""
+    return reproduce(stage, _writer(in_place=in_place, prefix=prefix))
+
+
+def run_graph(
+    graph: list[Stage], *, project: Path, concurrency: int, reproduce: Reproduce | None = None
+) -> list[StageRun]:
     """Run the stages in graph order, at most `concurrency` at once; the first failure stops what hasn't begun.
+
+    Args:
+        graph: the stages, each after those it needs.
+        project: where they run unless `reproduce` says otherwise.
+        concurrency: stages at once.
+        reproduce: brings one stage up to date, perhaps on another machine, and hands its output to the function.
 
     Errors:
         StageFailed: after one retry where that could help.
     """
+
+    def here(stage: str, write: Callable[[str, bool], None]) -> StageRun:
+        return _dvc.reproduce(stage, project=project, write=write)
+
     in_place = concurrency == 1 and sys.stdout.isatty()
     running: dict[str, PrefectFuture[StageRun]] = {}
     finished: list[StageRun] = []
@@ -61,9 +111,10 @@ def run_graph(graph: list[Stage], *, project: Path, concurrency: int) -> list[St
     for stage in graph:
         while len(running) >= concurrency or any(name in running for name in stage.after):
             collect()
-        print(f"\n== {stage.name}  ({len(finished) + len(running) + 1} of {len(graph)})", flush=True)
+        say(f"\n== {stage.name}  ({len(finished) + len(running) + 1} of {len(graph)})")
         submit = run_stage.with_options(name=stage.name, task_run_name=stage.name).submit
-        running[stage.name] = submit(stage.name, project, in_place, f"[{stage.name}] " if concurrency > 1 else "")
+        prefix = f"[{stage.name}] " if concurrency > 1 else ""
+        running[stage.name] = submit(stage.name, reproduce or here, in_place, prefix)
     while running:
         collect()
     return finished
@@ -73,14 +124,12 @@ def run_graph(graph: list[Stage], *, project: Path, concurrency: int) -> list[St
 def mirror(project: Path) -> bool:
     """Mirror the graph into MLflow and register the student, in a process of its own; never fail the training."""
     try:
-        status, _ = stream(
-            ["flows.mirror"], folder=project, write=Screen(in_place=False).write, timeout_s=MIRROR_TIMEOUT_S
-        )
+        status, _ = stream(["flows.mirror"], folder=project, write=_writer(), timeout_s=MIRROR_TIMEOUT_S)
     except TimeoutError:
         status = 1
-        print(f"warning: not mirrored into MLflow: no end after {MIRROR_TIMEOUT_S:g} s", flush=True)
+        say(f"warning: not mirrored into MLflow: no end after {MIRROR_TIMEOUT_S:g} s")
     if status:
-        print("   the training stands; later: python -m flows.mirror", flush=True)
+        say("   the training stands; later: python -m flows.mirror")
     return status == 0
 
 
@@ -98,6 +147,17 @@ def publish(project: Path, runs: list[StageRun]) -> None:
         create_markdown_artifact(f"{shown}\n\n{_summary.NOTICE}", key="pictures", description="Report pictures")
 
 
+@flow(name="train", persist_result=False)
+def _train(project: Path, graph: list[Stage], concurrency: int) -> list[StageRun]:
+    with terminable():
+        close_ghosts()
+        runs = run_graph(graph, project=project, concurrency=concurrency)
+        say("\n== MLflow")
+        mirror(project)
+        publish(project, runs)
+        return runs
+
+
 def train(project: Path, graph: list[Stage], *, concurrency: int) -> list[StageRun]:
     """Run the flow `train` on Prefect's server: the graph, the mirror, the page. Runs left open by a kill are closed.
 
@@ -105,32 +165,22 @@ def train(project: Path, graph: list[Stage], *, concurrency: int) -> list[StageR
         StageFailed: a stage failed, also the second time where that could help.
         Interrupted: a signal came; no process of this run is left.
     """
-    _close_ghosts()
-
-    runner = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=concurrency))
-
-    @flow(name=FLOW, task_runner=runner, persist_result=False)
-    def run() -> list[StageRun]:
-        with ended_by_signals():
-            runs = run_graph(graph, project=project, concurrency=concurrency)
-            print("\n== MLflow", flush=True)
-            mirror(project)
-            publish(project, runs)
-            return runs
-
     try:
-        return run()
+        return _train(project, graph, concurrency)
     except TerminationSignal:
         raise Interrupted(SIGTERM) from None
 
 
-def _close_ghosts() -> None:
-    """Mark runs of this flow as crashed that a killed process left running: the lock says that none runs now."""
+def close_ghosts() -> None:
+    """Mark runs of our flows as crashed that a killed process left running: the lock says that only this one runs."""
     running = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
     )
     with get_client(sync_client=True) as client:
         for ghost in client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])), flow_run_filter=running
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))), flow_run_filter=running
         ):
-            client.set_flow_run_state(ghost.id, Crashed(message="its process was gone at the next start"), force=True)
+            if str(ghost.id) != flow_run.id:
+                client.set_flow_run_state(
+                    ghost.id, Crashed(message="its process was gone at the next start"), force=True
+                )
