@@ -171,6 +171,8 @@ class Locate(Section):
     """Peak learning rate of AdamW."""
     zoom: Annotated[float, Field(ge=1.2)]
     """Height of its second look, in the column heights that the first look found."""
+    checkpoint_steps: Count
+    """Steps between checkpoints."""
     augment: Augment
     """Random changes of its training views."""
 

@@ -22,7 +22,8 @@ from meddet.data.transforms import cover, draw_change
 from meddet.files import read_json, write_atomic, write_json
 from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.structures import Region
-from meddet.train import Interruption, Optimisation, Row, fit_detector
+from meddet.train import Optimisation, fit_detector
+from meddet.training_run import Interruption, Row
 from pipeline._stage import ARTIFACTS, TERMINATED, Failure
 
 COCO = ARTIFACTS / "coco.json"

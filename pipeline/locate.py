@@ -1,6 +1,5 @@
 """Train the locator and write the region of every image."""
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from meddet.config import Params
@@ -8,7 +7,9 @@ from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:
     from meddet.data.batches import ImageSet
+    from meddet.models.locator import Locator, LocatorSettings
     from meddet.structures import Region
+    from meddet.training_run import Row
 
 PARTS = ("train", "validation", "test")
 
@@ -16,12 +17,10 @@ PARTS = ("train", "validation", "test")
 def main(params: Params) -> None:
     """Write artifacts/locate, artifacts/regions.json and reports/locate/."""
     import torch
-    from tqdm import tqdm
 
     from meddet.data.batches import Batches
-    from meddet.files import write_json
-    from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
-    from meddet.train import fit_locator
+    from meddet.models.locator import Locator, LocatorSettings
+    from meddet.train_locator import fit_locator
     from pipeline import _training as shared
 
     chosen, view = params.locate, params.view
@@ -36,9 +35,29 @@ def main(params: Params) -> None:
     )
     torch.manual_seed(chosen.seed)
     locator = Locator(settings.width)
-    with tqdm(total=chosen.steps, desc="locate", unit="step", mininterval=1, dynamic_ncols=True) as bar:
-        log = partial(shared.show, bar)
-        rows = fit_locator(locator, batches, steps=chosen.steps, learning_rate=chosen.learning_rate, log=log)
+    identity = {"locate": chosen, "view": view}
+    with shared.training("locate", steps=chosen.steps, identity=identity, files=[shared.COCO, shared.SPLIT]) as session:
+        rows = fit_locator(
+            locator,
+            batches,
+            steps=chosen.steps,
+            learning_rate=chosen.learning_rate,
+            checkpoint_steps=chosen.checkpoint_steps,
+            checkpoints=session.checkpoints,
+            log=session.log,
+            interrupted=session.interrupted,
+        )
+        write_results(locator, settings, images, rows)
+
+
+def write_results(
+    locator: "Locator", settings: "LocatorSettings", images: "dict[str, ImageSet]", rows: "list[Row]"
+) -> None:
+    """Write the locator, where it finds the column in every image, and how it learnt."""
+    from meddet.files import write_json
+    from meddet.models.locator import locate, points_of, save_locator
+    from pipeline import _training as shared
+
     points = points_of(locator)
     regions: dict[int, Region] = {}
     for part in PARTS:
@@ -55,7 +74,7 @@ def main(params: Params) -> None:
 def zoomed(images: "ImageSet", zoom: float) -> "ImageSet":
     """Return the images as the second look sees them: square regions `zoom` column heights high round the column."""
     from meddet.models.locator import region_between
-    from meddet.train import column_ends
+    from meddet.train_locator import column_ends
 
     regions = []
     for sample in images.samples:

@@ -16,7 +16,9 @@ from meddet.distill.meddet import MedDetDistiller
 from meddet.models.detector import Detector, build_detector
 from meddet.models.locator import Locator
 from meddet.postprocess import detect
-from meddet.train import Interruption, Optimisation, Row, fit_detector, fit_locator, fit_student
+from meddet.train import Optimisation, fit_detector, fit_student
+from meddet.train_locator import fit_locator
+from meddet.training_run import Interruption, Row
 
 OPTIMISATION = Optimisation(
     steps=4,
@@ -195,15 +197,49 @@ def test_a_loss_that_is_not_finite_names_term_step_and_images(toy_batches: Batch
         )
 
 
-def test_the_locator_learns_where_the_column_is(toy_batches: Batches) -> None:
-    images = toy_batches.images
+def locating(
+    batches: Batches, folder: Path, *, steps: int, interrupted: Callable[[], bool]
+) -> tuple[Locator, list[Row]]:
+    images = batches.images
     whole = replace(images, regions=tuple(cover(s.width, s.height, aspect=1.0) for s in images.samples))
     torch.manual_seed(0)
+    locator = Locator(8)
     rows = fit_locator(
-        Locator(8),
-        replace(toy_batches, images=whole, size=(64, 64)),
-        steps=60,
+        locator,
+        replace(batches, images=whole, size=(64, 64)),
+        steps=steps,
         learning_rate=0.003,
+        checkpoint_steps=2,
+        checkpoints=Checkpoints(folder),
         log=lambda *_: None,
+        interrupted=interrupted,
     )
+    return locator, rows
+
+
+def test_the_locator_learns_where_the_column_is(toy_batches: Batches, tmp_path: Path) -> None:
+    _, rows = locating(toy_batches, tmp_path, steps=60, interrupted=lambda: False)
     assert sum(row["distance"] for row in rows[-5:]) < 0.3 * sum(row["distance"] for row in rows[:5])
+
+
+def test_a_resumed_locator_is_bitwise_the_uninterrupted_one(toy_batches: Batches, tmp_path: Path) -> None:
+    whole, whole_rows = locating(toy_batches, tmp_path / "whole", steps=6, interrupted=lambda: False)
+    with pytest.raises(Interruption, match="stopped after step 3"):
+        locating(toy_batches, tmp_path / "cut", steps=6, interrupted=stop_after(3))
+    resumed, resumed_rows = locating(toy_batches, tmp_path / "cut", steps=6, interrupted=lambda: False)
+    assert resumed_rows == whole_rows
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_resumed_training_goes_on_in_the_same_random_state(toy_batches: Batches, tmp_path: Path) -> None:
+    def drawing(drawn: list[float], stop: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: drawn.append(torch.rand(1).item()) or stop()
+
+    whole, parts = [], []
+    locating(toy_batches, tmp_path / "whole", steps=6, interrupted=drawing(whole, lambda: False))
+    with pytest.raises(Interruption):
+        locating(toy_batches, tmp_path / "cut", steps=6, interrupted=drawing(parts, stop_after(3)))
+    locating(toy_batches, tmp_path / "cut", steps=6, interrupted=drawing(parts, lambda: False))
+    assert parts == whole
+    assert len(set(whole)) == 6
