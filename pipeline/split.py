@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
 
@@ -9,9 +10,10 @@ from meddet.classes import CLASS_IDS
 from meddet.config import Params
 from meddet.data.split import PARTS, Case, split_patients
 from meddet.data.table import read_table
-from meddet.files import write_json
+from meddet.files import read_json, write_json
 from pipeline._stage import ARTIFACTS, REPORTS, VALIDATION_FAILED, Failure, run
 
+KEPT = Path("data.split.json")
 PROTRUSION = "protrusion"
 
 
@@ -25,6 +27,7 @@ def main(params: Params) -> None:
         seed=params.split.seed,
         test_fraction=params.split.test_fraction,
         validation_fraction=params.split.validation_fraction,
+        kept=read_kept(),
     )
     check_parts(patients["patient_id"].tolist(), group, split)
     counts = {part: _count(split[part], images, boxes) for part in PARTS}
@@ -43,6 +46,27 @@ def main(params: Params) -> None:
     write_json(REPORTS / "split.json", report)
     for part, found in counts.items():
         print(f"{part}: {found['patients']} patients, {found['images']} images")
+
+
+def read_kept() -> dict[str, list[str]]:
+    """Read data.split.json: the parts (hashed patient ids) that patients of earlier data keep; empty in new projects.
+
+    Errors:
+        ValueError: it isn't three lists of different patients.
+    """
+    kept = read_json(KEPT)
+    names = [name for part in kept.values() for name in part] if _is_split(kept) else None
+    if names is None or len(set(names)) < len(names):
+        raise ValueError(f"{KEPT}: expected the lists {', '.join(PARTS)} of patient ids, each id in one of them")
+    return dict(kept)
+
+
+def _is_split(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and set(content) == set(PARTS)
+        and all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in content.values())
+    )
 
 
 def check_parts(patients: list[str], group: dict[str, str], split: dict[str, list[str]]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 PARTS = ("train", "validation", "test")
@@ -33,26 +33,64 @@ class _Unit:
 
 
 def split_patients(
-    cases: Mapping[str, Case], *, seed: int, test_fraction: float, validation_fraction: float
+    cases: Mapping[str, Case],
+    *,
+    seed: int,
+    test_fraction: float,
+    validation_fraction: float,
+    kept: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, list[str]]:
     """Divide patients into train, validation and test; validation is a fraction of what test leaves.
 
     A group is never divided, and every part gets at least one. Sizes are exact where the groups allow it, as single
     patients always do. Strata are bins of the protrusion share and, where they are few, scanners.
 
+    Args:
+        cases: by patient.
+        seed: of the shuffle within strata.
+        test_fraction: of all patients.
+        validation_fraction: of the patients that are not in test.
+        kept: parts of an earlier split, which its patients don't leave, so that nobody whom an earlier model was
+            trained on is ever tested; only the others are drawn. A group with members in several of them goes to the
+            first that is named, train before validation before test.
+
     Errors:
-        ValueError: fewer groups than parts.
+        ValueError: fewer groups than parts, or a part that `kept` leaves empty.
     """
     units = _units(cases)
     if len(units) < len(PARTS):
         kind = "patients" if len(units) == len(cases) else "groups of patients"
         raise ValueError(f"expected at least {len(PARTS)} {kind} to split, got {len(units)}")
-    test = _draw(units, _count(len(cases), test_fraction, leave=2), key=f"{seed} test", leave=2)
-    rest = {name: unit for name, unit in units.items() if name not in test}
-    left = sum(len(unit.members) for unit in rest.values())
-    validation = _draw(rest, _count(left, validation_fraction, leave=1), key=f"{seed} validation", leave=1)
-    parts = {"train": set(rest) - validation, "validation": validation, "test": test}
-    return {part: sorted(patient for name in names for patient in units[name].members) for part, names in parts.items()}
+    parts = _keep(units, kept or {})
+    new = {name: unit for name, unit in units.items() if not any(name in names for names in parts.values())}
+
+    def fill(part: str, count: int, *, later: Sequence[str]) -> None:
+        leave = sum(not parts[other] for other in later)
+        parts[part] |= _draw(new, count - _size(units, parts[part]), key=f"{seed} {part}", leave=leave)
+        for name in parts[part] & set(new):
+            del new[name]
+
+    fill("test", _count(len(cases), test_fraction, leave=2), later=("train", "validation"))
+    left = len(cases) - _size(units, parts["test"])
+    fill("validation", _count(left, validation_fraction, leave=1), later=("train",))
+    parts["train"] |= set(new)
+    if empty := [part for part in PARTS if not parts[part]]:
+        raise ValueError(f"expected a patient in every part, but the kept split leaves none for {', '.join(empty)}")
+    return {part: sorted(patient for name in parts[part] for patient in units[name].members) for part in PARTS}
+
+
+def _keep(units: Mapping[str, "_Unit"], kept: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Put every unit with a patient of an earlier split where that patient was."""
+    parts: dict[str, set[str]] = {part: set() for part in PARTS}
+    for name, unit in units.items():
+        part = next((part for part in PARTS if set(unit.members) & set(kept.get(part, ()))), None)
+        if part is not None:
+            parts[part].add(name)
+    return parts
+
+
+def _size(units: Mapping[str, "_Unit"], names: Collection[str]) -> int:
+    return sum(len(units[name].members) for name in names)
 
 
 def _units(cases: Mapping[str, Case]) -> dict[str, _Unit]:
@@ -81,6 +119,8 @@ def _draw(units: Mapping[str, _Unit], count: int, *, key: str, leave: int) -> se
     The shuffle is by a digest of key and group, so it doesn't hang on a generator's version. A group comes whole, so
     the number of patients is then brought as near to `count` as groups allow; at least `leave` groups stay.
     """
+    if count < 1 or len(units) <= leave:
+        return set()
     several = len(Counter(unit.scanner for unit in units.values())) <= _MAX_SCANNERS
 
     def place(name: str) -> tuple[int, str, str]:

@@ -113,7 +113,8 @@ def hospital(tmp_path: Path) -> Hospital:
 def make_hospital(tmp_path: Path) -> Hospital:
     """Eight patients: six enrolled with two images each, one operated, one incomplete and without images."""
     (tmp_path / "data/images").mkdir(parents=True)
-    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    for name in ("params.yaml", "data.split.json"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
     for patient in range(1, 8):

@@ -66,6 +66,28 @@ def test_fault_15_a_shared_a_lost_and_an_unknown_patient_and_a_torn_group_are_na
     )
 
 
+def test_fault_15_patients_keep_their_parts_when_the_seed_and_the_data_change(ingested: Any) -> None:
+    assert ingested.call("validate")[0] == 0
+    assert ingested.call("split")[0] == 0
+    path = ingested.root / "artifacts/split.json"
+    first = json.loads(path.read_text())
+    (ingested.root / "data.split.json").write_text(json.dumps(first))
+    for seed in range(5):
+        ingested.set("split.seed", seed)
+        assert ingested.call("split")[0] == 0
+        assert json.loads(path.read_text()) == first
+
+
+@pytest.mark.parametrize("content", [{"train": []}, {"train": ["a"], "validation": ["a"], "test": []}, [1]])
+def test_a_kept_split_that_is_none_ends_in_one_line(ingested: Any, content: Any) -> None:
+    assert ingested.call("validate")[0] == 0
+    (ingested.root / "data.split.json").write_text(json.dumps(content))
+    code, said = ingested.call("split")
+    assert code == 2
+    expected = "expected the lists train, validation, test of patient ids, each id in one of them"
+    assert said == f"error: data.split.json: {expected}\n"
+
+
 def test_without_tables_it_ends_in_one_line(hospital: Any) -> None:
     code, said = hospital.call("split")
     assert code == 2

@@ -121,3 +121,33 @@ def test_known_answer() -> None:
 def test_two_patients_are_too_few() -> None:
     with pytest.raises(ValueError, match="at least 3 patients to split, got 2"):
         split(make(2))
+
+
+@given(cases=CASES, added=CASES, seed=st.integers(0, 99))
+def test_fault_15_nobody_leaves_a_kept_part_when_patients_come(
+    cases: dict[str, Case], added: dict[str, Case], seed: int
+) -> None:
+    before = split(cases, seed)
+    after = split_patients(added | cases, seed=seed + 1, test_fraction=0.2, validation_fraction=0.15, kept=before)
+    assert all(set(before[part]) <= set(after[part]) for part in PARTS)
+    assert sorted(name for part in after.values() for name in part) == sorted(cases | added)
+
+
+def test_patients_that_come_are_shared_out_like_the_first() -> None:
+    first, both = make(100), make(300)
+    parts = split_patients(both, seed=7, test_fraction=0.2, validation_fraction=0.15, kept=split(first))
+    assert {part: len(members) for part, members in parts.items()} == {"train": 204, "validation": 36, "test": 60}
+
+
+def test_fault_15_a_new_patient_who_is_an_old_one_of_training_pulls_the_group_out_of_test() -> None:
+    before = split(make(30))
+    trained, tested = before["train"][0], before["test"][0]
+    one = {name: Case(0.5, "A", group="same person") for name in (trained, tested)}
+    after = split_patients(make(30) | one, seed=7, test_fraction=0.2, validation_fraction=0.15, kept=before)
+    assert {trained, tested} <= set(after["train"])
+
+
+def test_a_kept_split_that_leaves_a_part_empty_is_refused() -> None:
+    cases = make(6)
+    with pytest.raises(ValueError, match="but the kept split leaves none for train, validation"):
+        split_patients(cases, seed=7, test_fraction=0.2, validation_fraction=0.15, kept={"test": sorted(cases)})
