@@ -12,6 +12,7 @@ import torch
 from meddet import bundle, export
 from meddet.classes import CLASSES
 from meddet.models.locator import Locator, LocatorSettings
+from meddet.structures import Region
 
 
 @pytest.fixture
@@ -21,6 +22,13 @@ def copy(small_bundle: Path, tmp_path: Path) -> Path:
     for file in small_bundle.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     return folder
+
+
+def vouch(folder: Path, name: str) -> None:
+    """Let the manifest name the file as it is now."""
+    manifest = json.loads((folder / bundle.MANIFEST).read_text())
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
 
 
 def test_the_folder_holds_its_files_and_nothing_else(small_bundle: Path) -> None:
@@ -87,6 +95,29 @@ def test_an_export_that_differs_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_agrees_with_itself_wherever_it_looks(small_bundle: Path) -> None:
+    images = [torch.rand(1, 120, 100, generator=torch.Generator().manual_seed(3))]
+    tolerance = bundle.Tolerance(box_px=0.05, score=0.001)
+    parity = bundle.check_parity(small_bundle, images, tolerance=tolerance)
+    assert parity.images == 1
+    assert parity.box_px <= 0.05
+    whole = bundle.check_parity(small_bundle, images, tolerance=tolerance, regions=[Region(0.0, 0.0, 102.0, 120.0)])
+    assert whole != parity
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "locator.onnx"])
+def test_a_bundle_whose_export_disagrees_is_refused(
+    copy: Path, tmp_path: Path, name: str, write_small_bundle: Callable[..., object]
+) -> None:
+    """One ONNX file is that of another training, and the manifest was made to fit."""
+    write_small_bundle(tmp_path / "other", seed=1)
+    (copy / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    vouch(copy, name)
+    images = [torch.rand(1, 120, 100, generator=torch.Generator().manual_seed(3))]
+    with pytest.raises(ValueError, match=rf"{name}: expected ONNX within 0.05 px and 0.001 of torch, got [0-9.]+ px"):
+        bundle.check_parity(copy, images, tolerance=bundle.Tolerance(box_px=0.05, score=0.001))
+
+
 def test_parity_that_is_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="nan"):
         export.require_parity(
@@ -133,9 +164,7 @@ def test_weights_of_another_network_are_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["arguments"]["channels"] = 64
     (copy / "config.json").write_text(json.dumps(config))
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"]["config.json"] = hashlib.sha256((copy / "config.json").read_bytes()).hexdigest()
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    vouch(copy, "config.json")
     with pytest.raises(ValueError, match=r"detector.safetensors: expected the weights"):
         bundle.load_bundle(copy)
 
