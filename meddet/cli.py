@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meddet.cli_data import add_data_commands
+from meddet.cli_evaluate import add_evaluate_command
 
 _PRESETS = ("tiny", "quick", "full")
 _MODES = ("default", "diverse", "easy", "stress")
@@ -22,6 +23,7 @@ _EPILOG = """examples:
   meddet predict scan.dcm                       boxes of one image with artifacts/bundle
   meddet predict volume.nii.gz --out found      the mid-sagittal slices of a volume
   meddet predict *.png --model models:/meddet@challenger
+  meddet evaluate models:/meddet@champion --out again   every number of the test part
 
 Research use only. Not for diagnosis. Phantom scores are not clinical scores."""
 
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--engine", choices=("torch", "onnx"), default="torch", help="default: torch")
     predict.set_defaults(command=_predict)
     add_data_commands(commands)
+    add_evaluate_command(commands, _resolve)
     return parser
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meddet.config import Params
-from pipeline._report import rounded
+from meddet.rounding import rounded
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:

@@ -16,10 +16,12 @@ A class without an annotated box has no precision and no recall: it says `undefi
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -87,16 +89,60 @@ def coco_result(
     Returns:
         `precision` (10 IoUs, 101 recalls, classes, 1, 1) and `recall` (10, classes, 1, 1); -1 is undefined.
     """
+    evaluation = _evaluation(detections, targets, num_classes=num_classes)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return {key: evaluation.eval[key] for key in ("precision", "recall")}
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The detections of one class by falling score, as COCO matches them at IoU .5, and where they are."""
+
+    hit: Bool[np.ndarray, " N"]
+    image: Int[np.ndarray, " N"]
+    """Index of each detection's image."""
+    num_boxes: Int[np.ndarray, " I"]
+    """Annotated boxes of each image."""
+
+
+def coco_matches(detections: Sequence[Detections], targets: Sequence[Target], *, num_classes: int) -> list[Matches]:
+    """Match every image once by COCOeval's own rule (at most 100 detections of an image and class, IoU .5).
+
+    Equal scores stand in the order of the images, as COCOeval sorts them.
+    """
+    evaluation = _evaluation(detections, targets, num_classes=num_classes)
+    evaluation.params.iouThrs = np.asarray([0.5])
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+    return [
+        _matches([each for each in evaluation.evalImgs if each and each["category_id"] == label], len(targets))
+        for label in range(num_classes)
+    ]
+
+
+def _matches(images: Sequence[dict[str, Any]], num_images: int) -> Matches:
+    num_boxes = np.zeros(num_images, dtype=int)
+    for each in images:
+        num_boxes[each["image_id"]] = len(each["gtIds"])
+    scores = np.concatenate([np.empty(0), *(np.asarray(each["dtScores"], dtype=float) for each in images)])
+    hit = np.concatenate([np.empty(0, dtype=bool), *(each["dtMatches"][0] > 0 for each in images)])
+    ids, counts = [each["image_id"] for each in images], [len(each["dtIds"]) for each in images]
+    image = np.repeat(np.asarray(ids, dtype=int), counts)
+    order = np.argsort(-scores, kind="stable")
+    return Matches(hit[order], image[order], num_boxes)
+
+
+def _evaluation(detections: Sequence[Detections], targets: Sequence[Target], *, num_classes: int) -> COCOeval:
     boxes = [_annotations(index, target.boxes, target.labels) for index, target in enumerate(targets)]
     found = [_annotations(index, each.boxes, each.labels, each.scores) for index, each in enumerate(detections)]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_coco(boxes, num_classes), _coco(found, num_classes), "bbox")
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.params.maxDets = [_MAX_DETECTIONS]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return {key: evaluation.eval[key] for key in ("precision", "recall")}
+    evaluation.params.areaRng = [[0, 1e10]]
+    evaluation.params.areaRngLbl = ["all"]
+    evaluation.params.maxDets = [_MAX_DETECTIONS]
+    return evaluation
 
 
 def _coco(annotations: Sequence[list[dict[str, Any]]], num_classes: int) -> COCO:

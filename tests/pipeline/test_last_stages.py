@@ -1,27 +1,32 @@
 """package, evaluate and benchmark on the outputs of a training that never happened: small random networks."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+from meddet import cli
 from meddet.bundle import load_bundle
 from meddet.classes import CLASSES, LEVELS
 from meddet.config import Params, load_params
 from meddet.data.images import write_canonical
+from meddet.data.table import write_table
 from meddet.data.transforms import prepare
 from meddet.evaluate.coco import detection_numbers
 from meddet.evaluate.matching import above, of_label, without_class
+from meddet.evaluate.scored import read_models
 from meddet.files import write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
 from meddet.postprocess import detect
-from meddet.structures import Detections, Region, Target
+from meddet.structures import Detections, Region
 from pipeline import benchmark, evaluate, package
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +80,9 @@ def dataset(folder: Path, student: Detector) -> None:
     write_json(folder / "coco.json", content)
     write_json(folder / "regions.json", regions)
     write_json(folder / "split.json", PARTS)
+    rows = [("a", 30, "F", "A", 1.5), ("b", 45, "M", "A", 1.5), ("c", 70, "F", "B", 3.0), ("d", 39, "M", "A", 1.5)]
+    columns = ["patient_id", "age", "sex", "scanner", "field_strength_t"]
+    write_table(folder / "tables", "patients", pd.DataFrame(rows, columns=columns))
 
 
 def seen(student: Detector, pixels: torch.Tensor, region: Region) -> list[tuple[list[float], int]]:
@@ -130,24 +138,52 @@ def test_evaluate_counts_what_its_numbers_rest_on(project: Path) -> None:
 
 
 def test_the_listed_detections_give_the_reported_numbers(project: Path) -> None:
-    listing = read(project, "artifacts/evaluate/detections.json")
     report = read(project, "reports/evaluate.json")
-
-    def tensors(rows: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
-        boxes = torch.tensor([row["box_xyxy_px"] for row in rows], dtype=torch.float32).reshape(-1, 4)
-        return boxes, torch.tensor([CLASSES.index(row["label"]) for row in rows], dtype=torch.int64)
-
-    targets = [Target(*tensors(image["discs"])) for image in listing["ground_truth"]]
-    for name, images in listing["models"].items():
-        assert [image["image_id"] for image in images] == [5, 6, 7]
-        detections = []
-        for image in images:
-            boxes, labels = tensors(image["detections"])
-            scores = torch.tensor([row["score"] for row in image["detections"]], dtype=torch.float32)
-            detections.append(Detections(boxes, scores, labels))
-        again = detection_numbers(detections, targets, classes=CLASSES, score_threshold=0.05, nms_iou=0.6)
+    for name, scored in read_models(project / "artifacts/evaluate/detections.json").items():
+        assert scored.image_ids == (5, 6, 7)
+        limits = {"score_threshold": 0.05, "nms_iou": 0.6}
+        again = detection_numbers(scored.detections, scored.targets, classes=CLASSES, **limits)
         for key in ("ap50_coco", "ap50_voc", "recall50"):
-            assert again[key] == pytest.approx(report[name][key], abs=0.02)
+            assert again[key] == pytest.approx(report[name][key], abs=1e-6)
+        metrics = report[name]["operation"]["metrics"]
+        assert metrics["ap50"] == report[name]["ap50_coco"]
+        assert metrics["ap50.any"] == report[name]["class_agnostic"]["ap50_coco"]
+        assert metrics["disc_auc"] == report[name]["discs"]["auc"]
+
+
+def test_the_student_is_told_by_group_of_patients(project: Path) -> None:
+    groups = read(project, "reports/evaluate.json")["student"]["operation"]["groups"]
+    assert {kind: set(members) for kind, members in groups.items()} == {
+        "sex": {"F", "M"},
+        "age": {"under 40", "60 and over"},
+        "scanner": {"A", "B"},
+        "field_strength": {"1.5 T", "3 T"},
+    }
+    assert groups["sex"]["F"]["n"] == {"patients": 1, "images": 2, "discs": 12, "protrusions": 4}
+    assert groups["sex"]["F"] == groups["age"]["60 and over"]
+
+
+def test_the_command_writes_what_the_stage_writes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.chdir(project):
+        assert cli.main(["evaluate", "artifacts/bundle", "--out", "again"]) == 0
+    said = capsys.readouterr().out
+    assert "2 patients, 3 images, 18 discs, 6 protrusions" in said
+    assert "Research use only" in said
+    again, stage = read(project, "again/evaluate.json"), read(project, "reports/evaluate.json")
+    assert again["student"] == stage["student"]
+    assert again["test_md5"] == stage["test_md5"]
+    assert read_models(project / "again/detections.json").keys() == {"student"}
+
+
+def test_the_command_says_what_is_missing_in_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "no-such-bundle", "--out", "never"]
+    with contextlib.chdir(project):
+        assert cli.main(arguments) == 2
+        assert cli.main([*arguments, "--tables", "nowhere"]) == 2
+        assert not Path("never").exists()
+    first, second = capsys.readouterr().err.strip().splitlines()
+    assert first == "error: no-such-bundle: expected the folder of a bundle, found none"
+    assert second.startswith("error: nowhere/patients.csv: expected a table of ingest, found none")
 
 
 def test_the_student_is_scored_at_the_bundles_thresholds(project: Path) -> None:
@@ -156,7 +192,12 @@ def test_the_student_is_scored_at_the_bundles_thresholds(project: Path) -> None:
     for name in CLASSES:
         point = report["student"]["at_operating_point"][name]
         assert point["threshold"] == pytest.approx(thresholds[name], abs=1e-6)
-        rows = [row for image in listing["models"]["student"] for row in image["detections"] if row["label"] == name]
+        rows = [
+            row
+            for image in listing["models"]["student"]["images"]
+            for row in image["detections"]
+            if row["label"] == name
+        ]
         assert point["precision"] == "undefined (n=0)" or any(row["score"] > thresholds[name] for row in rows)
 
 

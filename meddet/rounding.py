@@ -1,10 +1,10 @@
-"""What the stages share that write numbers for people."""
+"""Reports show no digits that mean nothing."""
 
 from typing import Any
 
 
 def rounded(value: Any, *, digits: int) -> Any:
-    """Round every float of a report; a report in git shows no digits that mean nothing."""
+    """Round every float of a report, however deep."""
     if isinstance(value, dict):
         return {key: rounded(item, digits=digits) for key, item in value.items()}
     if isinstance(value, list):
