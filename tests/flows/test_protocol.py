@@ -58,7 +58,7 @@ def test_a_file_that_is_no_protocol_is_one_line(tmp_path: Path, text: str) -> No
 def test_every_field_is_explained_and_has_no_default() -> None:
     tree = ast.parse((ROOT / "flows" / "_protocol.py").read_text())
     sections = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    assert len(sections) == 8
+    assert len(sections) == 7
     for section in sections:
         fields = [index for index, node in enumerate(section.body) if isinstance(node, ast.AnnAssign)]
         assert fields
