@@ -11,15 +11,20 @@ def prefect_home(project: Path) -> Path:
 
 
 def tracking_uri(project: Path) -> str:
-    """Name MLflow's database: absolute, because MLflow's own default depends on the working directory."""
-    return f"sqlite:///{project / 'mlflow.db'}"
+    """Name MLflow's database or server: the user's, or a file, absolute because MLflow's own depends on the folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+
+
+def artifact_root(project: Path) -> str:
+    """Name where MLflow's files go when it writes into a database itself, whichever that is."""
+    return (project / "mlartifacts").as_uri()
 
 
 def set_environment(project: Path) -> None:
     """Set this process's environment, before Prefect or MLflow are imported.
 
-    An address that the user has set (MLFLOW_TRACKING_URI, PREFECT_API_URL) stands. MLflow's waits are cut: with its
-    defaults a server that refuses connections blocks for four minutes.
+    An address that the user has set (MLFLOW_TRACKING_URI, PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL)
+    stands. MLflow's waits are cut: with its defaults a server that refuses connections blocks for four minutes.
     """
     defaults = {
         "PREFECT_HOME": str(prefect_home(project)),
