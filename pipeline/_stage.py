@@ -4,22 +4,30 @@ import ctypes
 import errno
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from meddet.config import Params, load_params
+from meddet.files import sweep
 
 BAD_INPUT = 2
 VALIDATION_FAILED = 3
 NON_FINITE_LOSS = 4
 NO_SPACE = 5
+OUT_OF_MEMORY = 7
 TERMINATED = 128 + signal.SIGTERM
 
 ARTIFACTS = Path("artifacts")
 REPORTS = Path("reports")
 
+Handler = Callable[[int, FrameType | None], object]
+
 _PR_SET_PDEATHSIG = 1
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a memory object")
 
 
 class Failure(Exception):  # noqa: N818 - it is an outcome that a stage announces, not a defect
@@ -33,11 +41,32 @@ class Failure(Exception):  # noqa: N818 - it is an outcome that a stage announce
 def run(main: Callable[[Params], None]) -> NoReturn:
     """Run a stage on ./params.yaml and exit.
 
-    A stage dies with its parent (a killed DVC leaves no trainer behind), and SIGTERM ends it with 143.
+    A stage dies with its parent (a killed DVC leaves no trainer behind), and SIGTERM, Ctrl-C or a closed terminal ends
+    it with 143. Parts of files that a killed stage left behind are removed first.
     """
     end_with_parent()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    sys.exit(_outcome(main))
+    with on_ending(lambda *_: sys.exit(TERMINATED)):
+        sweep(ARTIFACTS)
+        sweep(REPORTS)
+        sys.exit(_outcome(main))
+
+
+@contextmanager
+def on_ending(handler: Handler) -> Iterator[None]:
+    """Have `handler` called by every signal that asks a stage to end, but the ones that its parent ignores (nohup)."""
+    heard = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is how Python, torch on a CPU or torch on a GPU says that memory has run out."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(word in str(error) for word in _CPU_MEMORY)
 
 
 def end_with_parent() -> None:
@@ -57,7 +86,12 @@ def _outcome(main: Callable[[Params], None]) -> int:
         return _say(NON_FINITE_LOSS, str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            return _say(NO_SPACE, f"{error.filename}: no space to write it ({error.strerror}); free some and run again")
+            place = error.filename or "a file"
+            return _say(NO_SPACE, f"{place}: no space to write it ({error.strerror}); free some and run again")
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            return _say(OUT_OF_MEMORY, "memory ran out; end what else uses it, or run on a machine with more")
         raise
     return 0
 

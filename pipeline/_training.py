@@ -1,19 +1,22 @@
 """What the training stages share: data in, checkpoints kept and dropped, weights and curve out."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from signal import SIGTERM, signal
+from types import FrameType
 from typing import Any
 
 import pandas as pd
 import torch
-from pydantic import BaseModel
 from tqdm import tqdm
 
-from meddet.checkpoint import Checkpoints, file_sum, fingerprint
+import meddet
+from meddet.checkpoint import Checkpoints, content_sum, held
 from meddet.classes import CLASSES
 from meddet.config import Augment, Params, Schedule
 from meddet.data.batches import Batches, ImageSet, load_images
@@ -24,12 +27,15 @@ from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.structures import Region
 from meddet.train import Optimisation, fit_detector
 from meddet.training_run import Interruption, Row
-from pipeline._stage import ARTIFACTS, TERMINATED, Failure
+from pipeline._stage import ARTIFACTS, OUT_OF_MEMORY, TERMINATED, Failure, is_out_of_memory, on_ending
 
 COCO = ARTIFACTS / "coco.json"
 SPLIT = ARTIFACTS / "split.json"
 REGIONS = ARTIFACTS / "regions.json"
 IMAGES = ARTIFACTS / "images"
+CHECKPOINTS = Path(".ckpt")
+
+_SIZES = ("batch_size", "height", "width", "size")
 
 
 def load_regions() -> dict[int, Region]:
@@ -107,32 +113,66 @@ class Session:
 
 
 @contextmanager
-def training(name: str, *, steps: int, identity: dict[str, Any], files: list[Path]) -> Iterator[Session]:
-    """Hold the checkpoints of a training, show its progress, and end it gracefully on SIGTERM.
+def training(stage: str, params: Params, *, sections: Sequence[str], inputs: Sequence[Path]) -> Iterator[Session]:
+    """Hold the checkpoints of a stage's training, show its progress, and end it gracefully when asked to.
 
-    `identity` (parameters) and `files` (inputs), with the library's code, name the checkpoint folder: a checkpoint of
-    another training is never picked up. It is deleted when the body, which also writes the outputs, has succeeded.
+    The parameters in `sections`, the content of `inputs`, the code that is loaded and the versions of what computes
+    determine the training: a checkpoint of another one is never picked up. A resumed training gives the bits of an
+    uninterrupted one on the same number of threads. The checkpoints are deleted when the body, which also writes the
+    outputs, has succeeded.
+
+    Args:
+        stage: names the checkpoints' folder.
+        params: of the project.
+        sections: dotted names, as dvc.yaml lists them.
+        inputs: files and folders.
     """
-    checkpoints = Checkpoints(_folder(name, identity, files))
+    values = _values(params, sections)
+    identity = values | {path.as_posix(): content_sum(path) for path in inputs} | _code() | _versions()
+    (steps,) = (value for name, value in values.items() if name.endswith(".steps"))
     asked: list[int] = []
-    previous = signal(SIGTERM, lambda number, _: asked.append(number))
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if asked or bar.n >= steps:
+            sys.exit(TERMINATED)
+        asked.append(number)
+
     try:
-        with checkpoints.hold(), tqdm(total=steps, desc=name, unit="step", mininterval=1, dynamic_ncols=True) as bar:
+        with (
+            held(CHECKPOINTS / stage, identity) as checkpoints,
+            tqdm(total=steps, desc=stage, unit="step", mininterval=1, dynamic_ncols=True) as bar,
+            on_ending(ask),
+        ):
             yield Session(checkpoints, partial(show, bar), lambda: bool(asked))
             checkpoints.delete()
     except Interruption as interruption:
-        raise Failure(TERMINATED, f"{name}: {interruption}") from None
-    finally:
-        signal(SIGTERM, previous)
+        raise Failure(TERMINATED, f"{stage}: {interruption}") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        sizes = ", ".join(f"{name} {value}" for name, value in values.items() if name.split(".")[-1] in _SIZES)
+        raise Failure(OUT_OF_MEMORY, f"{stage}: memory ran out; lower one of {sizes} in params.yaml") from None
 
 
-def train_detector(backbone: str, params: Params, schedule: Schedule, *, stage: str, folder: Path, curve: Path) -> None:
-    """Train a detector without teachers and write its weights, its curve (.csv) and a summary beside it (.json)."""
+def train_detector(
+    backbone: str, params: Params, schedule: Schedule, *, section: str, folder: Path, curve: Path
+) -> None:
+    """Train a detector without teachers and write its weights, its curve (.csv) and a summary beside it (.json).
+
+    Args:
+        backbone: its name.
+        params: of the project.
+        schedule: of this training.
+        section: the schedule's dotted name in the parameters.
+        folder: of the weights.
+        curve: path of the curve.
+    """
     torch.manual_seed(schedule.seed)
     batches = training_batches(params, schedule)
     detector, arguments = new_detector(backbone, params, batches.images)
-    identity = {"arguments": arguments, "schedule": schedule, "view": params.view, "augment": params.augment}
-    with training(stage, steps=schedule.steps, identity=identity, files=[COCO, SPLIT, REGIONS]) as session:
+    sections = ["view", "model", "augment", section]
+    stage = section.replace(".", "-")
+    with training(stage, params, sections=sections, inputs=[COCO, SPLIT, REGIONS, IMAGES]) as session:
         rows = fit_detector(
             detector,
             batches,
@@ -159,19 +199,40 @@ def write_summary(path: Path, rows: list[Row]) -> None:
 
 
 def show(bar: "tqdm[Any]", step: int, row: Row) -> None:
-    """Move a progress bar to the end of a step and show its loss."""
-    bar.update(step + 1 - bar.n)
-    bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
+    """Move a progress bar to the end of a step and show its loss, if anybody still reads it."""
+    with suppress(BrokenPipeError):
+        bar.update(step + 1 - bar.n)
+        bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
 
 
-def _folder(name: str, identity: dict[str, Any], files: list[Path]) -> Path:
-    code = {str(path): file_sum(path) for path in sorted(Path("meddet").rglob("*.py"))}
-    inputs = {str(path): file_sum(path) for path in files}
-    key = fingerprint({"identity": _plain(identity), "code": code, "inputs": inputs})
-    return Path(".ckpt") / name / key
+def _values(params: Params, sections: Sequence[str]) -> dict[str, Any]:
+    every = _flat(params.model_dump(mode="json", by_alias=True), "")
+    starts = tuple(f"{section}." for section in sections)
+    return {name: value for name, value in every if f"{name}.".startswith(starts)}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump()
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _flat(item, f"{name}.{key}" if name else key)
+
+
+def _code() -> dict[str, str]:
+    """Return the sums of the project's files that this process has loaded."""
+    packages = (Path(meddet.__file__).parent, Path(__file__).parent)
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    loaded = sorted({Path(file) for file in files if file})
+    return {
+        file.relative_to(package.parent).as_posix(): content_sum(file)
+        for package in packages
+        for file in loaded
+        if file.is_relative_to(package)
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    libraries = {name: importlib.metadata.version(name) for name in ("lightning", "numpy", "torch", "torchvision")}
+    return {"python": platform.python_version(), **libraries}

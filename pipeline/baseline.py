@@ -12,7 +12,7 @@ def main(params: Params) -> None:
         "mobilenet_v2",
         params,
         params.baseline,
-        stage="baseline",
+        section="baseline",
         folder=ARTIFACTS / "baseline",
         curve=REPORTS / "baseline" / "baseline.csv",
     )

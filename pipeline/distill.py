@@ -30,9 +30,9 @@ def main(params: Params) -> None:
     distiller = build_distiller(settings.method, params, teachers)
     if settings.inherit == "anchor":
         inherit(student, teachers[params.teachers.index(settings.method.anchor)])
-    identity = {"arguments": arguments, "distill": settings, "view": params.view, "augment": params.augment}
-    files = [shared.COCO, shared.SPLIT, shared.REGIONS, *(folder / "model.safetensors" for folder in folders)]
-    with shared.training("distill", steps=schedule.steps, identity=identity, files=files) as session:
+    sections = ["teachers", "view", "model", "augment", "distill"]
+    inputs = [shared.COCO, shared.SPLIT, shared.REGIONS, shared.IMAGES, *folders]
+    with shared.training("distill", params, sections=sections, inputs=inputs) as session:
         rows = fit_student(
             student,
             teachers,

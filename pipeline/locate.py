@@ -35,8 +35,8 @@ def main(params: Params) -> None:
     )
     torch.manual_seed(chosen.seed)
     locator = Locator(settings.width)
-    identity = {"locate": chosen, "view": view}
-    with shared.training("locate", steps=chosen.steps, identity=identity, files=[shared.COCO, shared.SPLIT]) as session:
+    inputs = [shared.COCO, shared.SPLIT, shared.IMAGES]
+    with shared.training("locate", params, sections=["locate", "view"], inputs=inputs) as session:
         rows = fit_locator(
             locator,
             batches,

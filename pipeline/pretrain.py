@@ -17,7 +17,7 @@ def main(params: Params) -> None:
         name,
         params,
         params.pretrain[name],
-        stage=f"pretrain-{name}",
+        section=f"pretrain.{name}",
         folder=ARTIFACTS / "pretrain" / name,
         curve=REPORTS / "pretrain" / f"{name}.csv",
     )

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from meddet.checkpoint import Checkpoints, fingerprint
+from meddet.checkpoint import Checkpoints, changes, content_sum, fingerprint, held
 
 
 def test_the_newest_state_comes_back_bitwise(tmp_path: Path) -> None:
@@ -42,11 +43,11 @@ def test_an_empty_folder_restores_nothing(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "none").restore() is None
 
 
-def test_a_second_holder_is_refused(tmp_path: Path) -> None:
+def test_a_second_holder_is_refused_with_the_first_ones_process(tmp_path: Path) -> None:
     with (
-        Checkpoints(tmp_path / "a").hold(),
-        pytest.raises(ValueError, match="expected no other training"),
-        Checkpoints(tmp_path / "a").hold(),
+        held(tmp_path / "a", {"steps": 1}),
+        pytest.raises(ValueError, match=f"expected no other training of this stage, but process {os.getpid()} "),
+        held(tmp_path / "a", {"steps": 2}),
     ):
         raise AssertionError("both hold it")
 
