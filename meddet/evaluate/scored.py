@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from meddet.classes import CLASSES
 from meddet.data.coco import Sample
@@ -133,7 +133,13 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-_Box = tuple[float, float, float, float]
+def _upright(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    if box[2] < box[0] or box[3] < box[1]:
+        raise ValueError("expected x1 <= x2 and y1 <= y2")
+    return box
+
+
+_Box = Annotated[tuple[float, float, float, float], AfterValidator(_upright)]
 _Label = Literal["protrusion", "non-protrusion"]
 _Hash = Field(pattern=r"^[0-9a-f]{32}$")
 
