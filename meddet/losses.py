@@ -1,6 +1,6 @@
 """The losses of GFL: quality focal, distribution focal and generalised IoU (arXiv:2006.04388)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
+from meddet import processes
 from meddet.assign import assign_batch
 from meddet.boxes import decode, encode, integral
 from meddet.structures import Predictions, Target
@@ -48,28 +49,25 @@ def distribution_focal_loss(
 
 
 def gfl_losses(
-    predictions: Predictions,
-    targets: Sequence[Target],
-    *,
-    octave_scale: int = 8,
-    average: Callable[[Tensor], Tensor] | None = None,
+    predictions: Predictions, targets: Sequence[Target], *, octave_scale: int = 8
 ) -> dict[str, Float[Tensor, ""]]:
     """Compare a batch of predictions with its annotations.
 
     Everything is float32, also under autocast. An image or a batch without boxes gives finite losses and gradients.
+    Where processes share a batch, each divides its part by its share of the whole batch's normalisers: the mean of
+    their losses, and of their gradients, is the whole batch's.
 
     Args:
         predictions: of B images.
         targets: of the same images, boxes in input pixels.
         octave_scale: side of the square anchors of the assignment, in strides.
-        average: mean of a normaliser over processes; None where there is one process.
 
     Returns:
         `qfl`, `dfl` and `giou`, weighted 1 : 0.25 : 2. The first is divided by the number of positives (at least 1 per
         image), the others by the sum of the positives' class scores over all levels (at least 1).
     """
     with torch.autocast(predictions.logits.device.type, enabled=False):
-        return _losses(predictions, targets, octave_scale, average or _unchanged)
+        return _losses(predictions, targets, octave_scale)
 
 
 def unassigned_share(predictions: Predictions, targets: Sequence[Target], *, octave_scale: int = 8) -> float:
@@ -83,9 +81,7 @@ def unassigned_share(predictions: Predictions, targets: Sequence[Target], *, oct
     return 1 - covered / boxes if boxes else 0.0
 
 
-def _losses(
-    predictions: Predictions, targets: Sequence[Target], octave_scale: int, average: Callable[[Tensor], Tensor]
-) -> dict[str, Tensor]:
+def _losses(predictions: Predictions, targets: Sequence[Target], octave_scale: int) -> dict[str, Tensor]:
     logits, points, strides = predictions.logits.float(), predictions.points, predictions.strides
     assigned = assign_batch(points, strides, targets, octave_scale=octave_scale)
     positive = assigned >= 0
@@ -103,8 +99,8 @@ def _losses(
 
     qualities = torch.zeros_like(logits)
     qualities[image, point, labels] = _paired_iou(boxes.detach(), truth)
-    num_positive = average(positive.sum(dim=1).clamp(min=1).sum().float()).clamp(min=1)
-    weight_sum = average(weights.sum()).clamp(min=1)
+    sums = torch.stack((positive.sum(dim=1).clamp(min=1).sum().float(), weights.sum()))
+    num_positive, weight_sum = processes.total(sums).clamp(min=1) / processes.count()
 
     distances = encode(centres, truth).clamp(min=0, max=distributions.shape[-1] - 1.1)
     dfl = distribution_focal_loss(distributions, distances).mean(dim=-1)
@@ -122,7 +118,3 @@ def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
     intersection = overlap.clamp(min=0).prod(dim=1)
     areas = (first[:, 2:] - first[:, :2]).prod(dim=1) + (second[:, 2:] - second[:, :2]).prod(dim=1)
     return intersection / (areas - intersection).clamp(min=1e-6)
-
-
-def _unchanged(normaliser: Tensor) -> Tensor:
-    return normaliser

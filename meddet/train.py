@@ -2,6 +2,9 @@
 
 Both are functions of their arguments alone: the batch of a step is drawn from (seed, step), so that a run resumed from
 a checkpoint is the run that was cut off. `log` gets one row of numbers per step.
+
+Processes that torchrun has started share each batch. Normalisers, BatchNorm's statistics and gradients are the whole
+batch's, so that their number changes rounding only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +16,16 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from meddet import processes
 from meddet.checkpoint import Checkpoints
 from meddet.data.batches import Batch, Batches
 from meddet.distill.base import Distiller, Outputs
 from meddet.losses import gfl_losses
 from meddet.models.detector import Detector
+from meddet.models.global_norm import make_norms_global
 from meddet.optim import adamw, rate_factor, set_rate
 from meddet.structures import Predictions, Target
-from meddet.training_run import Interrupted, Log, Row, TrainingRun, check_finite
+from meddet.training_run import Interrupted, Log, Row, TrainingRun, finite_means
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def fit_detector(
         FloatingPointError: a loss term is not finite; the line names the term, the step and the images.
         Interruption: `interrupted()` became true; the last whole step is in a checkpoint.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=optimisation.precision)
+    fabric = processes.fabric(optimisation.precision)
+    make_norms_global(detector, fabric.device)
     plain_optimiser = _optimiser(detector.parameters(), optimisation)
     detector = detector.to(memory_format=torch.channels_last).train()
     model, optimiser = fabric.setup(_Tensors(detector), plain_optimiser)
@@ -66,13 +72,13 @@ def fit_detector(
         interrupted=interrupted,
     )
     for step in run.steps():
-        batch = _on(fabric, batches.batch(step))
+        batch = _on(fabric, batches.batch(step, part=processes.rank(), parts=processes.count()))
         _, predictions = _split(model(batch.images))
         terms = gfl_losses(predictions, batch.targets, octave_scale=octave_scale)
-        check_finite(terms, step, batch.image_ids)
+        row = _row(finite_means(terms, step, batch.image_ids))
         rate = optimisation.learning_rate * _factor(step, optimisation)
         _update(fabric, optimiser, terms, rate=rate, clip_norm=optimisation.clip_norm)
-        run.done(step, _row(terms))
+        run.done(step, row)
     return run.finish()
 
 
@@ -96,8 +102,9 @@ def fit_student(
 
     Errors: as `fit_detector`.
     """
-    fabric = Fabric(accelerator="auto", devices=1, precision=optimisation.precision)
+    fabric = processes.fabric(optimisation.precision)
     distiller = distiller.to(fabric.device).train()
+    make_norms_global(student, fabric.device)
     plain_optimiser = _optimiser([*student.parameters(), *distiller.student_parameters()], optimisation)
     optimisers: dict[str, Optimizer] = {"student": plain_optimiser}
     student = student.to(memory_format=torch.channels_last).train()
@@ -116,7 +123,7 @@ def fit_student(
         interrupted=interrupted,
     )
     for step in run.steps():
-        batch = _on(fabric, batches.batch(step))
+        batch = _on(fabric, batches.batch(step, part=processes.rank(), parts=processes.count()))
         with fabric.autocast():
             taught = [_teach(teacher, batch.images) for teacher in frozen]
             features, predictions = _split(model(batch.images))
@@ -124,19 +131,19 @@ def fit_student(
             terms = gfl_losses(predictions, batch.targets, octave_scale=octave_scale)
             terms = {name: distiller.detection_weight * term for name, term in terms.items()}
             terms |= distiller.student_losses(learnt, taught, batch.targets)
-        check_finite(terms, step, batch.image_ids)
+        row = _row(finite_means(terms, step, batch.image_ids))
         factor = _factor(step, optimisation)
         rate = optimisation.learning_rate * factor
-        _update(fabric, optimiser, terms, rate=rate, clip_norm=optimisation.clip_norm)
-        critic_row: Row = {}
+        lone = distiller.student_parameters()
+        _update(fabric, optimiser, terms, rate=rate, clip_norm=optimisation.clip_norm, lone=lone)
         if critic_learning_rate is not None:
             with fabric.autocast():
                 critic_terms = distiller.critic_losses(learnt, taught, batch.targets)
-            check_finite(critic_terms, step, batch.image_ids)
-            rate = critic_learning_rate * factor
-            _update(fabric, critic, critic_terms, rate=rate, clip_norm=optimisation.clip_norm)
-            critic_row = {name: term.item() for name, term in critic_terms.items()}
-        run.done(step, _row(terms) | critic_row | distiller.metrics())
+            means = finite_means(critic_terms, step, batch.image_ids)
+            row |= {name: mean.item() for name, mean in means.items()}
+            rate, lone = critic_learning_rate * factor, distiller.critic_parameters()
+            _update(fabric, critic, critic_terms, rate=rate, clip_norm=optimisation.clip_norm, lone=lone)
+        run.done(step, row | processes.averaged_numbers(distiller.metrics()))
     return run.finish()
 
 
@@ -181,10 +188,20 @@ def _teach(teacher: Detector, images: Tensor) -> Outputs:
         return Outputs(tuple(teacher.features(images)), None)
 
 
-def _update(fabric: Fabric, optimiser: Any, terms: Mapping[str, Tensor], *, rate: float, clip_norm: float) -> None:
+def _update(
+    fabric: Fabric,
+    optimiser: Any,
+    terms: Mapping[str, Tensor],
+    *,
+    rate: float,
+    clip_norm: float,
+    lone: Sequence[nn.Parameter] = (),
+) -> None:
+    """Take a step down the sum of the terms; `lone` are the parameters whose gradients DDP doesn't average."""
     set_rate(optimiser, rate)
     optimiser.zero_grad(set_to_none=True)
     fabric.backward(torch.stack(list(terms.values())).sum())
+    processes.average_gradients(lone)
     nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], clip_norm)
     optimiser.step()
 

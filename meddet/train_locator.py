@@ -10,7 +10,7 @@ from meddet.data.batches import Batches
 from meddet.models.locator import Locator, expected_points
 from meddet.optim import adamw, rate_factor, set_rate
 from meddet.structures import Target
-from meddet.training_run import Interrupted, Log, Row, TrainingRun, check_finite
+from meddet.training_run import Interrupted, Log, Row, TrainingRun, finite_means
 
 _HEAT_SIGMA = 1.0
 
@@ -51,7 +51,7 @@ def fit_locator(
         logits = locator(batch.images[:, :1])
         entropy = nnf.cross_entropy(logits.flatten(2).transpose(1, 2), _heat(points, logits).flatten(2).transpose(1, 2))
         distance = (expected_points(logits) - points).abs().mean()
-        check_finite({"entropy": entropy, "distance": distance}, step, batch.image_ids)
+        finite_means({"entropy": entropy, "distance": distance}, step, batch.image_ids)
         set_rate(optimiser, learning_rate * rate_factor(step, steps=steps, warmup_steps=steps // 20))
         optimiser.zero_grad()
         (entropy + 10 * distance).backward()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from meddet import processes
 from meddet.checkpoint import Checkpoints
 
 Row = dict[str, int | float]
@@ -20,6 +21,9 @@ class Interruption(Exception):  # noqa: N818 - not an error: the training stoppe
 
 class TrainingRun:
     """One training on its way: it restores what it was given, and keeps it.
+
+    Where processes share it, the first one reads and writes the checkpoints, which know nothing of their number, and
+    logs; all stop after the same step when one of them is asked to.
 
     Args:
         modules: what is trained.
@@ -52,7 +56,7 @@ class TrainingRun:
 
     def steps(self) -> range:
         """Restore the newest checkpoint, if there is one, and return the steps that are left, counted from 0."""
-        restored = self.checkpoints.restore()
+        restored = processes.from_first(self.checkpoints.restore() if processes.rank() == 0 else None)
         if restored is None:
             return range(self.total)
         step, state = restored
@@ -60,7 +64,8 @@ class TrainingRun:
             part.load_state_dict(state[name])
         _set_random_state(state["random"])
         self.rows = list(state["rows"])
-        print(f"resuming at step {step} of {self.total}", flush=True)
+        if processes.rank() == 0:
+            print(f"resuming at step {step} of {self.total}", flush=True)
         return range(step, self.total)
 
     def done(self, step: int, row: Row) -> None:
@@ -70,12 +75,15 @@ class TrainingRun:
             Interruption: `interrupted()` became true; this step is in a checkpoint.
         """
         self.rows.append({"step": step + 1, **row})
-        self.log(step, row)
-        asked = self.interrupted()
-        if asked or ((step + 1) % self.checkpoint_steps == 0 and step + 1 < self.total):
+        if processes.rank() == 0:
+            self.log(step, row)
+        asked = processes.any_of(self.interrupted())
+        due = (step + 1) % self.checkpoint_steps == 0 and step + 1 < self.total
+        if (asked or due) and processes.rank() == 0:
             state = {name: part.state_dict() for name, part in self.parts.items()}
             self.checkpoints.save(step + 1, {**state, "random": _random_state(), "rows": self.rows})
         if asked:
+            processes.from_first(None)  # Nobody leaves before the checkpoint is written.
             raise Interruption(f"stopped after step {step + 1}; run again to go on from there")
 
     def finish(self) -> list[Row]:
@@ -86,16 +94,22 @@ class TrainingRun:
         return self.rows
 
 
-def check_finite(terms: Mapping[str, Tensor], step: int, image_ids: Sequence[int]) -> None:
-    """Stop at a loss that is not a number.
+def finite_means(terms: Mapping[str, Tensor], step: int, image_ids: Sequence[int]) -> dict[str, Tensor]:
+    """Return the means of loss terms over processes, and stop all of them at one that is not a number.
 
     Errors:
-        FloatingPointError: the line names the term, the step and the images.
+        FloatingPointError: the line names the term, the step and the images; where processes share the batch, those of
+            the processes whose part it was.
     """
-    for name, term in terms.items():
-        if not bool(torch.isfinite(term)):
-            images = f" on images {', '.join(map(str, image_ids))}" if image_ids else ""
-            raise FloatingPointError(f"loss term {name} is {term.item()} at step {step + 1}{images}; lower the rate")
+    means = processes.averaged(terms)
+    for name, mean in means.items():
+        if not bool(torch.isfinite(mean)):
+            found = processes.from_all([] if bool(torch.isfinite(terms[name])) else list(image_ids))
+            images = ", ".join(str(image_id) for part in found for image_id in part)
+            raise FloatingPointError(
+                f"loss term {name} is {mean.item()} at step {step + 1} on images {images}; lower the rate"
+            )
+    return means
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -85,9 +85,15 @@ class Batches:
     seed: int
     draw: Draw
 
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0."""
-        items = [self._item(step * self.batch_size + place) for place in range(self.batch_size)]
+    def batch(self, step: int, *, part: int = 0, parts: int = 1) -> Batch:
+        """Return the batch of a step, counted from 0, or one of equally large parts of it.
+
+        Errors:
+            ValueError: the batch size is no multiple of `parts`.
+        """
+        if self.batch_size % parts:
+            raise ValueError(f"batch_size: expected a multiple of the {parts} processes, got {self.batch_size}")
+        items = [self._item(step * self.batch_size + place) for place in range(part, self.batch_size, parts)]
         views, targets, ids = zip(*items, strict=True)
         stacked = torch.stack(views).contiguous(memory_format=torch.channels_last)
         return Batch(stacked, tuple(targets), tuple(ids))

@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from meddet import processes
 from meddet.structures import Predictions, Target
 
 
@@ -75,9 +77,14 @@ class Distiller(nn.Module, ABC):
 def deviation(level: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
     """Measure the standard deviation of a map's values over everything, in float32 and without gradient.
 
-    Teachers' levels differ in scale; divided by this number, one weight means the same at every level.
+    Teachers' levels differ in scale; divided by this number, one weight means the same at every level. Where processes
+    share a batch, it is the whole batch's: its variance is the mean of the parts' plus that of their means.
     """
-    return level.detach().float().std(correction=0).clamp(min=1e-6)
+    values = level.detach().float()
+    if processes.count() == 1:
+        return values.std(correction=0).clamp(min=1e-6)
+    variances, means = processes.gathered(torch.stack(torch.var_mean(values, correction=0))).unbind(dim=1)
+    return (variances.mean() + means.var(correction=0)).sqrt().clamp(min=1e-6)
 
 
 def named_by_level(name: str, values: Float[Tensor, " L"]) -> dict[str, float]:

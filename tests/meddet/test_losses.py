@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from meddet.assign import assign_batch
@@ -135,16 +134,6 @@ def test_autocast_changes_nothing() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = gfl_losses(predictions, annotated)
     assert all(torch.equal(plain[name], cast[name]) for name in plain)
-
-
-def test_normalisers_can_be_averaged_over_processes() -> None:
-    def doubled(normaliser: Tensor) -> Tensor:
-        return 2 * normaliser
-
-    predictions, annotated = predict(1), [target(4)]
-    plain, other = gfl_losses(predictions, annotated), gfl_losses(predictions, annotated, average=doubled)
-    for name in plain:
-        torch.testing.assert_close(plain[name], 2 * other[name])
 
 
 def test_unassigned_share_counts_boxes_without_a_point() -> None:
