@@ -1,7 +1,8 @@
 """The bundle: the model as users receive it. Its only writer and its only reader.
 
-A folder of detector.safetensors, locator.safetensors, config.json, detector.onnx, locator.onnx, card.md and
-manifest.json, which holds the SHA-256 of every other file. Nothing in it is a pickle.
+A folder of detector.safetensors, locator.safetensors, config.json, detector.onnx, locator.onnx, reference.json (what
+new studies are compared with), card.md and manifest.json, which holds the SHA-256 of every other file. Nothing in it
+is a pickle.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from meddet import export
 from meddet.bundle_config import FILES, FORMAT, MANIFEST, Config, Tolerance, read_config, verified, write_config
 from meddet.bundle_engines import ENGINES, Engine, read_detector, require_same, weights
 from meddet.data.transforms import prepare
+from meddet.drift.reference import Reference, read_reference, write_reference
 from meddet.files import write_atomic, write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector
@@ -39,6 +41,8 @@ class Bundle:
 
     config: Config
     data_md5: str
+    reference: Reference
+    """How the studies that it was made from look."""
     boxes_and_scores: export.BoxesAndScores
     points: Points
 
@@ -88,6 +92,7 @@ def write_bundle(
     detector: Detector,
     locator: Locator,
     config: Config,
+    reference: Reference,
     card: str,
     data_md5: str,
     code: str,
@@ -102,6 +107,7 @@ def write_bundle(
         detector: in eval mode.
         locator: in eval mode.
         config: goes to config.json.
+        reference: goes to reference.json.
         card: the model card, Markdown.
         data_md5: of the data set it was trained on.
         code: fingerprint of the sources (`code_fingerprint`).
@@ -118,6 +124,7 @@ def write_bundle(
         write_atomic(work / "detector.safetensors", weights(detector))
         write_atomic(work / "locator.safetensors", weights(locator))
         write_config(work / "config.json", config)
+        write_reference(work / "reference.json", reference)
         write_atomic(work / "card.md", card.encode())
         export.export_detector(detector, size=config.input_size, path=work / "detector.onnx")
         export.export_locator(locator, size=config.locator.size, path=work / "locator.onnx")
@@ -146,8 +153,9 @@ def load_bundle(folder: Path, *, engine: Engine = "torch") -> Bundle:
     """
     manifest = verified(folder)
     config = read_config(folder / "config.json")
+    reference = read_reference(folder / "reference.json")
     boxes_and_scores, points = ENGINES[engine](folder, config)
-    return Bundle(config, manifest["data_md5"], boxes_and_scores, points)
+    return Bundle(config, manifest["data_md5"], reference, boxes_and_scores, points)
 
 
 def load_bundled_detector(folder: Path) -> tuple[Detector, Config]:

@@ -10,8 +10,11 @@ from meddet.classes import CLASSES
 from meddet.files import read_json, write_json
 from meddet.models.locator import LocatorSettings
 
-FORMAT = 2
-FILES = ("card.md", "config.json", "detector.onnx", "detector.safetensors", "locator.onnx", "locator.safetensors")
+FORMAT = 3
+FILES = (
+    *("card.md", "config.json", "detector.onnx", "detector.safetensors"),
+    *("locator.onnx", "locator.safetensors", "reference.json"),
+)
 MANIFEST = "manifest.json"
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from meddet.classes import CLASSES
 from meddet.cost import Cost
+from meddet.drift.features import FEATURES
+from meddet.drift.reference import LEAST_STUDIES, QUANTILES, Rule
 from meddet.evaluate.pr import OperatingPoint
 
 BLANK = "_not known_"
@@ -22,6 +24,7 @@ def model_card(
     images: Mapping[str, int],
     patients: Mapping[str, int],
     operating: Mapping[str, OperatingPoint],
+    rule: Rule,
 ) -> str:
     """Write the card in Markdown. Numbers of the test part have no place here: they are in the report.
 
@@ -37,10 +40,12 @@ def model_card(
         images: number by part.
         patients: number by part.
         operating: operating point by class, chosen on validation.
+        rule: of the drift monitor.
     """
     rows = "\n".join(f"| {name} | {patients[name]} | {images[name]} |" for name in patients)
     points = "\n".join(_point_row(name, point) for name, point in operating.items())
     start = f"with the neck and head of {inherited_from}" if inherited_from else "from scratch"
+    image, score = (sum(each.source == source for each in FEATURES.values()) for source in ("image", "score"))
     schedule = ", ".join(f"{key} {value}" for key, value in training.items())
     return f"""# MedDet: cervical disc detector
 
@@ -84,6 +89,15 @@ The score threshold of greatest F1 at IoU 0.5 on the validation part; the test p
 | class | threshold | F1 | precision | recall |
 |---|---|---|---|---|
 {points}
+
+## Drift
+
+`reference.json` says how {len(FEATURES)} numbers lie among the patients that this model was made from:
+{image} of the images over the training patients, {score} of the scores over the validation patients.
+It holds {QUANTILES} quantiles and {rule.bins} bins for each, of at least {LEAST_STUDIES} patients; no pixels, and
+nothing that names or links one of them.
+`meddet drift FILES...` compares the newest {rule.window} studies with it. It says that the images or the scores have
+changed, never whether the model is right.
 
 ## Limits
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from meddet.cli_data import add_data_commands
+from meddet.cli_drift import add_drift_command
 from meddet.cli_evaluate import add_evaluate_command
 
 _PRESETS = ("tiny", "quick", "full")
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
     add_data_commands(commands)
     add_evaluate_command(commands, _resolve)
+    add_drift_command(commands, _resolve)
     return parser
 
 

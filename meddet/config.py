@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Teacher = Literal["resnet50", "resnet101", "resnet152"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -278,13 +278,36 @@ class Detect(Section):
     """Most detections of one image."""
 
 
+class Drift(Section):
+    """When new studies count as unlike those that the model was made from; chosen by benchmarks/drift.py."""
+
+    window: Annotated[int, Field(ge=10, le=1000)]
+    """Newest studies that are compared with the reference."""
+    least: Annotated[int, Field(ge=10, le=1000)]
+    """Studies from which on they are compared."""
+    p_value: Fraction
+    """Largest p of the Kolmogorov-Smirnov test, multiplied by the number of features, that is drift."""
+    psi: Positive
+    """Least population stability index that is drift."""
+    bins: Annotated[int, Field(ge=2, le=20)]
+    """Bins of equal share of the reference, over which the index sums."""
+
+    @model_validator(mode="after")
+    def _window_reaches(self) -> "Drift":
+        if self.least > self.window:
+            raise ValueError(f"expected least to be at most window ({self.window}), got {self.least}")
+        return self
+
+
 class Package(Section):
-    """What makes a bundle fit to leave."""
+    """What makes a bundle fit to leave, and when new studies no longer fit it."""
 
     box_tolerance_px: Positive
     """Largest accepted difference of ONNX and torch boxes, in input pixels."""
     score_tolerance: Positive
     """Largest accepted difference of ONNX and torch scores."""
+    drift: Drift
+    """Rule of the drift monitor."""
 
 
 class Evaluate(Section):

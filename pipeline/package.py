@@ -1,10 +1,17 @@
-"""Make the bundle: choose the operating point on validation, export, compare the engines, write it whole."""
+"""Make the bundle: choose the operating point, sum up how the studies look, export, compare the engines, write it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meddet.config import Params
 from pipeline._stage import ARTIFACTS, REPORTS, run
+
+if TYPE_CHECKING:
+    from meddet.data.batches import ImageSet
+    from meddet.drift.reference import Reference
+    from meddet.structures import Detections
 
 PARITY_IMAGES = 8
 
@@ -16,7 +23,7 @@ def main(params: Params) -> None:
     from meddet.card import model_card
     from meddet.cost import cost
     from meddet.data.coco import load_part, read_coco
-    from meddet.evaluate.operating import choose_operating_points
+    from meddet.evaluate.operating import call_discs, choose_operating_points
     from meddet.files import read_json, write_json
     from meddet.inference import detect_all
     from meddet.models.detector import load_detector
@@ -30,18 +37,21 @@ def main(params: Params) -> None:
     detections = detect_all(detector, images, size=size, **limits)
     targets = [sample.target for sample in images.samples]
     operating = choose_operating_points(detections, targets, least_score=params.detect.score_threshold)
+    thresholds = {name: point.threshold for name, point in operating.items()}
+    called = [call_discs(each, thresholds, nms_iou=params.detect.nms_iou) for each in detections]
+    parts = {part: load_part(shared.COCO, shared.SPLIT, part) for part in ("train", "validation", "test")}
     config = bundle.Config(
         arguments=read_json(ARTIFACTS / "distill" / "model.json")["arguments"],
         input_size=size,
         locator=settings,
         percentiles=params.ingest.percentiles,
         max_pixels=params.ingest.max_pixels,
-        operating_point={name: point.threshold for name, point in operating.items()},
+        operating_point=thresholds,
         **limits,
     )
     data_md5 = read_coco(shared.COCO).data_md5
     code = bundle.code_fingerprint(Path(meddet.__file__).parent, Path(__file__).parent)
-    parts = {part: load_part(shared.COCO, shared.SPLIT, part) for part in ("train", "validation", "test")}
+    reference = reference_of(params, validation=images, detections=detections, called=called)
     card = model_card(
         data_md5=data_md5,
         code=code,
@@ -54,6 +64,7 @@ def main(params: Params) -> None:
         images={part: len(samples) for part, samples in parts.items()},
         patients={part: len({sample.patient_id for sample in samples}) for part, samples in parts.items()},
         operating=operating,
+        rule=reference.rule,
     )
     chosen = range(min(PARITY_IMAGES, len(images)))
     tolerance = bundle.Tolerance(box_px=params.package.box_tolerance_px, score=params.package.score_tolerance)
@@ -62,6 +73,7 @@ def main(params: Params) -> None:
         detector=detector,
         locator=locator,
         config=config,
+        reference=reference,
         card=card,
         data_md5=data_md5,
         code=code,
@@ -78,6 +90,42 @@ def main(params: Params) -> None:
         "code_sha256": code,
     }
     write_json(REPORTS / "package.json", report)
+
+
+def reference_of(
+    params: Params, *, validation: "ImageSet", detections: "Sequence[Detections]", called: "Sequence[Detections]"
+) -> "Reference":
+    """Sum up how the training patients' images look, and what the model says of the validation patients'."""
+    from meddet.drift.features import Values, image_features, score_features, study_features
+    from meddet.drift.reference import Rule, build_reference
+    from pipeline import _training as shared
+
+    def by_patient(images: "ImageSet", values: Callable[[int], Values]) -> list[Values]:
+        rows: dict[str, list[Values]] = {}
+        for index, sample in enumerate(images.samples):
+            rows.setdefault(sample.patient_id, []).append(values(index))
+        return [study_features(each) for each in rows.values()]
+
+    train, brightness = shared.load_part_images("train"), read_brightness(ARTIFACTS / "tables" / "images.csv")
+
+    def of_image(index: int) -> Values:
+        sample, pixels = train.samples[index], train.pixels(index)[0].numpy()
+        known = brightness[sample.image_id]
+        return image_features(pixels, train.regions[index], spacing_mm=sample.spacing_mm, brightness=known)
+
+    def of_scores(index: int) -> Values:
+        return score_features(detections[index], called[index])
+
+    rows = {"train": by_patient(train, of_image), "validation": by_patient(validation, of_scores)}
+    return build_reference(rows, rule=Rule(**params.package.drift.model_dump()))
+
+
+def read_brightness(path: Path) -> dict[int, float | None]:
+    """Read the brightness of the files from ingest's table of images, by image id."""
+    import pandas as pd
+
+    table = pd.read_csv(path, usecols=["image_id", "brightness"])
+    return {int(key): None if pd.isna(value) else float(value) for key, value in table.itertuples(index=False)}
 
 
 if __name__ == "__main__":

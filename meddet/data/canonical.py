@@ -11,6 +11,7 @@ from meddet.data.images import Image, read_canonical, read_image, write_canonica
 from meddet.data.intensity import intensity_statistics
 from meddet.data.provenance import read_provenance
 from meddet.data.raw import RawBox, RawImage, hash_patient, locate_image
+from meddet.data.scan import BRIGHT
 from meddet.data.upright import Turn
 
 _DECIMALS = 6
@@ -19,7 +20,10 @@ _SPACING_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class CanonicalImage:
-    """A canonical image as it was written, `turn`ed upright. `statistics` are those of `intensity_statistics`."""
+    """A canonical image as it was written, `turn`ed upright. `statistics` are those of `intensity_statistics`.
+
+    `brightness` is that of the file (`scan.brightness`).
+    """
 
     image_id: int
     file_name: str
@@ -30,6 +34,7 @@ class CanonicalImage:
     study: str | None
     instance: str | None
     turn: Turn
+    brightness: float | None
     statistics: Mapping[str, float]
 
     @property
@@ -57,7 +62,8 @@ def canonicalise(
     """
     source = locate_image(data, image)
     if image.windowed:
-        read = Image(read_canonical(source), spacing_mm=None)
+        shown = read_canonical(source)
+        read = Image(shown, spacing_mm=None, brightness=float(np.percentile(shown, BRIGHT)))
     else:
         read = read_image(source, percentiles=percentiles, max_pixels=max_pixels)
     height, width = read.pixels.shape
@@ -86,6 +92,7 @@ def canonicalise(
         study=(header.study if header else None) or image.study,
         instance=(header.instance if header else None) or image.instance,
         turn=turn,
+        brightness=None if read.brightness is None else round(read.brightness, _DECIMALS),
         statistics=intensity_statistics(pixels),
     )
     return Inspected(canonical, header is not None, tags)

@@ -77,6 +77,7 @@ def images_table(images: Sequence[CanonicalImage]) -> pd.DataFrame:
             "spacing_column_mm": image.spacing_mm[1] if image.spacing_mm else None,
             "study": image.study,
             "instance": image.instance,
+            "brightness": image.brightness,
             **image.statistics,
         }
         for image in images

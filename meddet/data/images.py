@@ -1,6 +1,6 @@
 """From a file of the clinic to pixels in [0, 1], and to the canonical 16-bit PNG and back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from meddet.data.dicom import Frames, is_dicom, read_dicom
 from meddet.data.nifti import Volume, read_volume
 from meddet.data.png import encode_grey16, read_grey16, read_png
-from meddet.data.scan import Refused, Scan, check_size, naming, windowed
+from meddet.data.scan import Refused, Scan, brightness, check_size, naming, windowed
 from meddet.data.tiff import read_tiff
 from meddet.data.upright import Turn
 from meddet.files import write_atomic
@@ -22,12 +22,14 @@ _SQUARE_TOLERANCE = 0.01
 class Image:
     """One sagittal slice, float32 in [0, 1]. `spacing_mm` is (row, column), None where the file doesn't say.
 
-    `to_upright` is the turn that sets superior up and anterior left, None where the file doesn't know.
+    `to_upright` is the turn that sets superior up and anterior left, None where the file doesn't know. `brightness` is
+    that of the file's values before percentiles of them were made the window (`scan.brightness`).
     """
 
     pixels: Float[np.ndarray, "h w"]
     spacing_mm: tuple[float, float] | None
     to_upright: Turn | None = None
+    brightness: float | None = None
 
 
 def read_image(path: Path, *, percentiles: tuple[float, float], max_pixels: int) -> Image:
@@ -106,7 +108,7 @@ def _read(path: Path, *, max_pixels: int) -> Scan | Volume | Frames:
 
 
 def _image(scan: Scan, percentiles: tuple[float, float]) -> Image:
-    return Image(windowed(scan, percentiles=percentiles), scan.spacing_mm, scan.to_upright)
+    return Image(windowed(scan, percentiles=percentiles), scan.spacing_mm, scan.to_upright, brightness(scan))
 
 
 def _picture(scan: Scan, percentiles: tuple[float, float]) -> Image:
@@ -136,4 +138,4 @@ def _square(image: Image, *, max_pixels: int) -> Image:
     rows, columns = (round(size * factor) for size, factor in zip(image.pixels.shape, zoom, strict=True))
     check_size(rows, columns, max_pixels=max_pixels)
     pixels = scipy.ndimage.zoom(image.pixels, zoom, order=1, mode="nearest", grid_mode=True)
-    return Image(np.clip(pixels, 0, 1).astype(np.float32), (side, side), image.to_upright)
+    return replace(image, pixels=np.clip(pixels, 0, 1).astype(np.float32), spacing_mm=(side, side))

@@ -40,7 +40,13 @@ def grey_scan(values: Shaped[np.ndarray, "h w *channels"], *, inverted: bool = F
             raise Refused("expected a grey image, got colours")
         values = values[..., 0]
     everywhere = np.ones(values.shape, dtype=np.bool_)
-    return Scan(values=values.astype(np.float64), valid=everywhere, spacing_mm=None, inverted=inverted)
+    return Scan(
+        values=values.astype(np.float64),
+        valid=everywhere,
+        spacing_mm=None,
+        inverted=inverted,
+        largest=255.0 if values.dtype == np.uint8 else 65535.0,
+    )
 
 
 def read_grey16(path: Path) -> UInt16[np.ndarray, "h w"]:

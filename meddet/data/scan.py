@@ -22,7 +22,8 @@ class Scan:
 
     Pixels that are not `valid` (padding, NaN) become 0. `window` holds the values that become 0 and 1, None where the
     file names no window. An `inverted` scan shows high values dark. `spacing_mm` is (row, column). `to_upright` sets
-    superior up and anterior left; None where the file doesn't know, or knows that the plane isn't sagittal.
+    superior up and anterior left; None where the file doesn't know, or knows that the plane isn't sagittal. `largest`
+    is what a picture of its depth can hold, None where values have no such bound.
     """
 
     values: Float[np.ndarray, "h w"]
@@ -31,6 +32,25 @@ class Scan:
     window: tuple[float, float] | None = None
     inverted: bool = False
     to_upright: Turn | None = None
+    largest: float | None = None
+
+
+BRIGHT = 99.9
+"""Percentile that stands for the brightest of an image."""
+
+
+def brightness(scan: Scan) -> float | None:
+    """Give the brightest level (99.9 %) as a share, 0 to 1, of the file's own window or of what a picture can hold.
+
+    It tells the intensity scale, which a window by percentiles takes away. None where the file names no range.
+    """
+    low, high = scan.window or (0.0, scan.largest or 0.0)
+    inside = scan.values[scan.valid]
+    if high <= low or not inside.size:
+        return None
+    level = float(np.percentile(inside, 100 - BRIGHT if scan.inverted else BRIGHT))
+    share = min(max((level - low) / (high - low), 0.0), 1.0)
+    return 1 - share if scan.inverted else share
 
 
 def windowed(scan: Scan, *, percentiles: tuple[float, float]) -> Float[np.ndarray, "h w"]:

@@ -14,6 +14,8 @@ from meddet.classes import LEVELS
 from meddet.data.batches import Batches, ImageSet
 from meddet.data.coco import Sample
 from meddet.data.transforms import draw_change
+from meddet.drift.features import FEATURES
+from meddet.drift.reference import Rule, build_reference
 from meddet.models.detector import build_detector
 from meddet.models.locator import Locator, LocatorSettings
 from meddet.structures import Region, Target
@@ -74,6 +76,11 @@ SMALL_CONFIG = bundle.Config(
     max_detections=100,
     operating_point={"protrusion": 0.2, "non-protrusion": 0.3},
 )
+# Of thirty patients each feature takes the values 0, 1/30, ... 29/30.
+SMALL_REFERENCE = build_reference(
+    {part: [dict.fromkeys(FEATURES, patient / 30) for patient in range(30)] for part in ("train", "validation")},
+    rule=Rule(window=40, least=20, p_value=0.001, psi=0.25, bins=5),
+)
 
 
 def _write_small_bundle(folder: Path, *, seed: int = 0, **changes: Any) -> export.Parity:
@@ -86,6 +93,7 @@ def _write_small_bundle(folder: Path, *, seed: int = 0, **changes: Any) -> expor
         "detector": detector,
         "locator": Locator(SMALL_CONFIG.locator.width).eval(),
         "config": SMALL_CONFIG,
+        "reference": SMALL_REFERENCE,
         "card": "# MedDet\n",
         "data_md5": "d41d8.dir",
         "code": "abc",

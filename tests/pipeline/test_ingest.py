@@ -84,8 +84,8 @@ TABLE_NAMES = ("patients", "images", "boxes", "repairs", "disagreements")
 TABLES = {
     "patients": "patient_id,age,sex,scanner,field_strength_t,num_images",
     "images": "image_id,file_name,patient_id,width,height,spacing_row_mm,spacing_column_mm,study,instance,"
-    "mean,std,min,max,saturated_fraction,mean_grey,p50,p75,p90,p95,p99,p99_9,below_12,12_to_40,40_to_80,80_to_160,"
-    "above_160",
+    "brightness,mean,std,min,max,saturated_fraction,mean_grey,p50,p75,p90,p95,p99,p99_9,below_12,12_to_40,40_to_80,"
+    "80_to_160,above_160",
     "boxes": "annotation_id,image_id,patient_id,x1,y1,x2,y2,width,height,class_name,level,image_width,image_height",
 }
 
