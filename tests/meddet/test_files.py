@@ -1,11 +1,13 @@
+import fcntl
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from meddet.files import read_json, write_atomic, write_json
+from meddet.files import read_json, sweep, write_atomic, write_json
 
 
 def test_same_content_is_the_same_bytes(tmp_path: Path) -> None:
@@ -21,7 +23,7 @@ def test_nan_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
+def test_fault_05_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
     target = tmp_path / "weights.bin"
     write_atomic(target, b"old")
     script = (
@@ -39,6 +41,26 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
     assert str(target) in done.stdout
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["weights.bin"]
+
+
+def test_a_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    write_atomic(folder / "whole.json", b"{}")
+    (folder / ".dotfile").write_bytes(b"")
+    script = (
+        "import os, signal, sys; from pathlib import Path; from meddet.files import write_atomic\n"
+        "def die(event, _): os.kill(os.getpid(), signal.SIGKILL) if event == 'os.rename' else None\n"
+        "sys.addaudithook(die); write_atomic(Path(sys.argv[1]), b'new')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder / "whole.json")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = (path for path in folder.iterdir() if path.name.startswith(".whole.json."))
+    with left.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as its writer did
+        sweep(tmp_path)
+        assert left.exists()
+    sweep(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [".dotfile", "whole.json"]
 
 
 def test_a_broken_json_file_is_named(tmp_path: Path) -> None:
