@@ -328,8 +328,29 @@ class Benchmark(Section):
     """Threads of torch and ONNX Runtime."""
 
 
+class Machine(Section):
+    """What a training stage runs on: `devices` processes on each of `num_nodes` machines share its batches.
+
+    It is no part of a result's identity, and no stage in dvc.yaml lists it. GPUs are joined by NCCL, CPUs by gloo. The
+    batch size must be a multiple of the number of processes.
+
+    On several nodes, DVC runs on the first one. On every other one, in a checkout with the same files (`dvc pull`), the
+    same command is started by hand or by the scheduler, such as `python -m pipeline.distill`. All of them have
+    MASTER_ADDR and MASTER_PORT (a free port of the first node) and their NODE_RANK (from 0) in the environment, as
+    torchrun has. The first node keeps the checkpoints and writes the results.
+    """
+
+    devices: Count
+    """GPUs of each machine that take part; processes where there are no GPUs."""
+    num_nodes: Count
+    """Machines."""
+
+
 class Params(Section):
     """The whole of params.yaml."""
+
+    machine: Machine
+    """Shared by the training stages pretrain, baseline and distill."""
 
     teachers: Annotated[list[Teacher], Field(min_length=1)]
     """Teachers to pretrain and to learn from, smallest first."""

@@ -23,10 +23,12 @@ TERMINATED = 128 + signal.SIGTERM
 ARTIFACTS = Path("artifacts")
 REPORTS = Path("reports")
 
+ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks a stage to end."""
+
 Handler = Callable[[int, FrameType | None], object]
 
 _PR_SET_PDEATHSIG = 1
-_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a memory object")
 
 
@@ -54,7 +56,7 @@ def run(main: Callable[[Params], None]) -> NoReturn:
 @contextmanager
 def on_ending(handler: Handler) -> Iterator[None]:
     """Have `handler` called by every signal that asks a stage to end, but the ones that its parent ignores (nohup)."""
-    heard = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
@@ -75,27 +77,29 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def explain(error: Exception) -> tuple[int, str] | None:
+    """Return the exit code and the line of what can go wrong with a stage; None for a defect of ours."""
+    if isinstance(error, Failure):
+        return error.code, str(error)
+    if isinstance(error, ValueError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, FloatingPointError):
+        return NON_FINITE_LOSS, str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        place = error.filename or "a file"
+        return NO_SPACE, f"{place}: no space to write it ({error.strerror}); free some and run again"
+    if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
+        return OUT_OF_MEMORY, "memory ran out; end what else uses it, or run on a machine with more"
+    return None
+
+
 def _outcome(main: Callable[[Params], None]) -> int:
     try:
         main(load_params(Path("params.yaml")))
-    except Failure as failure:
-        return _say(failure.code, str(failure))
-    except ValueError as error:
-        return _say(BAD_INPUT, str(error))
-    except FloatingPointError as error:
-        return _say(NON_FINITE_LOSS, str(error))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            place = error.filename or "a file"
-            return _say(NO_SPACE, f"{place}: no space to write it ({error.strerror}); free some and run again")
-        raise
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            return _say(OUT_OF_MEMORY, "memory ran out; end what else uses it, or run on a machine with more")
-        raise
+    except Exception as error:
+        if (outcome := explain(error)) is None:
+            raise
+        code, line = outcome
+        print(f"error: {line}", file=sys.stderr, flush=True)
+        return code
     return 0
-
-
-def _say(code: int, message: str) -> int:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    return code
