@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 import meddet
+from meddet import processes
 from meddet.checkpoint import Checkpoints, content_sum, held
 from meddet.classes import CLASSES
 from meddet.config import Augment, Params, Schedule
@@ -110,6 +111,8 @@ class Session:
     checkpoints: Checkpoints
     log: Callable[[int, Row], None]
     interrupted: Callable[[], bool]
+    writes: bool
+    """Whether this process writes the outputs: of several, the first one does."""
 
 
 @contextmanager
@@ -119,7 +122,7 @@ def training(stage: str, params: Params, *, sections: Sequence[str], inputs: Seq
     The parameters in `sections`, the content of `inputs`, the code that is loaded and the versions of what computes
     determine the training: a checkpoint of another one is never picked up. A resumed training gives the bits of an
     uninterrupted one on the same number of threads. The checkpoints are deleted when the body, which also writes the
-    outputs, has succeeded.
+    outputs, has succeeded. Of several processes, the first one holds the checkpoints and shows the progress.
 
     Args:
         stage: names the checkpoints' folder.
@@ -138,13 +141,16 @@ def training(stage: str, params: Params, *, sections: Sequence[str], inputs: Seq
         asked.append(number)
 
     try:
+        first = processes.rank() == 0
+        holding = held(CHECKPOINTS / stage, identity) if first else nullcontext(Checkpoints(CHECKPOINTS / stage))
         with (
-            held(CHECKPOINTS / stage, identity) as checkpoints,
-            tqdm(total=steps, desc=stage, unit="step", mininterval=1, dynamic_ncols=True) as bar,
+            holding as checkpoints,
+            tqdm(total=steps, desc=stage, unit="step", mininterval=1, dynamic_ncols=True, disable=not first) as bar,
             on_ending(ask),
         ):
-            yield Session(checkpoints, partial(show, bar), lambda: bool(asked))
-            checkpoints.delete()
+            yield Session(checkpoints, partial(show, bar), lambda: bool(asked), writes=first)
+            if first:
+                checkpoints.delete()
     except Interruption as interruption:
         raise Failure(TERMINATED, f"{stage}: {interruption}") from None
     except (MemoryError, RuntimeError) as error:
@@ -182,9 +188,10 @@ def train_detector(
             log=session.log,
             interrupted=session.interrupted,
         )
-        save_detector(folder, detector, arguments=arguments, input_size=batches.size)
-        write_curve(curve, rows)
-        write_summary(curve.with_suffix(".json"), rows)
+        if session.writes:
+            save_detector(folder, detector, arguments=arguments, input_size=batches.size)
+            write_curve(curve, rows)
+            write_summary(curve.with_suffix(".json"), rows)
 
 
 def write_curve(path: Path, rows: list[Row]) -> None:

@@ -1,7 +1,8 @@
 """Train the student's network without teachers, on the student's budget: what distillation is compared with."""
 
 from meddet.config import Params
-from pipeline._stage import ARTIFACTS, REPORTS, run
+from pipeline._machine import run
+from pipeline._stage import ARTIFACTS, REPORTS
 
 
 def main(params: Params) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meddet.config import FitNetsMethod, Method, Params
-from pipeline._stage import ARTIFACTS, REPORTS, run
+from pipeline._machine import run
+from pipeline._stage import ARTIFACTS, REPORTS
 
 if TYPE_CHECKING:
     from meddet.distill.base import Distiller
@@ -45,9 +46,10 @@ def main(params: Params) -> None:
             log=session.log,
             interrupted=session.interrupted,
         )
-        save_detector(ARTIFACTS / "distill", student, arguments=arguments, input_size=batches.size)
-        shared.write_curve(REPORTS / "distill" / "distill.csv", rows)
-        shared.write_summary(REPORTS / "distill" / "distill.json", rows)
+        if session.writes:
+            save_detector(ARTIFACTS / "distill", student, arguments=arguments, input_size=batches.size)
+            shared.write_curve(REPORTS / "distill" / "distill.csv", rows)
+            shared.write_summary(REPORTS / "distill" / "distill.json", rows)
 
 
 def build_distiller(method: Method, params: Params, teachers: "Sequence[Detector]") -> "Distiller":

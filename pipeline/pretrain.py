@@ -3,7 +3,8 @@
 import sys
 
 from meddet.config import Params
-from pipeline._stage import ARTIFACTS, REPORTS, run
+from pipeline._machine import run
+from pipeline._stage import ARTIFACTS, REPORTS
 
 
 def main(params: Params) -> None:
