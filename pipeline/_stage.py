@@ -29,7 +29,7 @@ ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 Handler = Callable[[int, FrameType | None], object]
 
 _PR_SET_PDEATHSIG = 1
-_CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a memory object")
+_CPU_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "could not create a memory")
 
 
 class Failure(Exception):  # noqa: N818 - it is an outcome that a stage announces, not a defect
