@@ -1,30 +1,26 @@
 """DVC as the flows see it: its stage graph, its pin on the data, and one stage reproduced in a process of its own."""
 
 import itertools
-import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
 from flows._processes import stream
-from meddet.data.digest import dvc_md5
 
 # Exit codes of pipeline/_stage.py that a second try can't change: bad input, failed validation, non-finite loss,
-# full disk, SIGTERM.
-FINAL_CODES = frozenset({2, 3, 4, 5, 143})
+# full disk, memory, SIGTERM.
+FINAL_CODES = frozenset({2, 3, 4, 5, 7, 143})
 STAGE_TIMEOUT_S = 7 * 24 * 3600.0
-_WRITE_PHANTOM = "`python -m meddet.cli phantom --preset quick --out data`"
-_BUSY_TRIES = 20
+QUERY_TIMEOUT_S = 3600.0
+_BUSY = "is busy, it is being blocked by"
 _BUSY_WAIT_S = 3.0
+_WAITING = re.compile(rf"{_BUSY}|^  \(PID \d+\): |^If there are no processes with such PIDs|^\s*$")
 _CHATTER = re.compile(
     r"\s*$|> |Running stage|Generating lock file|Updating lock file|To track the changes|To enable auto|Use `dvc push`"
     r"|\t(git add|dvc config)|Stage '.*' didn't change, skipping|Data and pipelines are up to date"
@@ -57,6 +53,7 @@ class StageFailed(Exception):  # noqa: N818 - an outcome that is announced, not 
 
     def __init__(self, stage: str, code: int | None, line: str) -> None:
         super().__init__(f"stage {stage}: {line}" + ("" if code is None else f" (exit code {code})"))
+        self.stage = stage
         self.code = code
 
     @property
@@ -93,39 +90,64 @@ def _address(stage: PipelineStage, project: Path) -> str:
     return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"
 
 
-def guard_data(project: Path) -> None:
-    """Refuse data that differ from data.dvc: `dvc repro` would accept them and rewrite the pin.
+def run(
+    command: Sequence[str], *, project: Path, write: Callable[[str, bool], None], timeout_s: float = STAGE_TIMEOUT_S
+) -> tuple[int, str]:
+    """Run `dvc` COMMAND; where another DVC process holds what it needs, wait for that one, and show so once.
+
+    Returns:
+        The exit status, and all output but the progress.
 
     Errors:
-        ValueError: one line with what to do.
+        TimeoutError: it took longer than `timeout_s`, the waiting included.
     """
-    if not (project / "data.dvc").is_file():
-        raise ValueError(
-            "data.dvc: expected the pin of the data, found none; put your data in data/ and run `dvc add data`"
-        )
-    if not (project / "data").is_dir():
-        raise ValueError(
-            f"data/: expected the data that data.dvc pins, found none; write the phantom ({_WRITE_PHANTOM}) "
-            "or pull yours (`dvc pull data.dvc`)"
-        )
-    command = [sys.executable, "-m", "dvc", "status", "--json", "data.dvc"]
-    status = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=3600, check=False)
-    if status.returncode:
-        raise ValueError(f"data.dvc: DVC cannot compare it with data/: {status.stderr.strip().splitlines()[-1]}")
-    changes = json.loads(status.stdout)
-    # In a fresh clone DVC says this of any content, right or wrong: its cache is empty, and it looks there first.
-    uncached = changes == {"data.dvc": [{"changed outs": {"data": "not in cache"}}]}
-    if not changes or (uncached and dvc_md5(project / "data") == _pinned_md5(project)):
-        return
-    raise ValueError(
-        f"data/: differs from what data.dvc pins; restore it ({_WRITE_PHANTOM} after `rm -r data`, "
-        "or `dvc checkout data.dvc`), or accept the new data: `dvc add data`, then commit data.dvc"
-    )
+    deadline = time.monotonic() + timeout_s
+    shown = write
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        status, output = stream(["dvc", "--wait-for-lock", *command], folder=project, write=shown, timeout_s=left)
+        if status == 0 or _BUSY not in output:
+            return status, output
+        shown = _without(write)
+        time.sleep(_BUSY_WAIT_S)
 
 
-def _pinned_md5(project: Path) -> str:
-    (pin,) = yaml.safe_load((project / "data.dvc").read_text(encoding="utf-8"))["outs"]
-    return str(pin["md5"])
+def _without(write: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
+    """Leave out what DVC says about another process: it has been said."""
+
+    def shown(text: str, is_progress: bool) -> None:
+        if not _WAITING.search(text):
+            write(text, is_progress)
+
+    return shown
+
+
+def query(command: Sequence[str], *, project: Path) -> str:
+    """Run `dvc` COMMAND in silence; return what it says on standard output.
+
+    Errors:
+        ValueError: DVC's last error line.
+    """
+    said: list[str] = []
+    status, output = run(command, project=project, write=lambda text, _: said.append(text), timeout_s=QUERY_TIMEOUT_S)
+    if status:
+        raise ValueError(f"dvc {command[0]}: {complaint(output)}")
+    return output
+
+
+def complaint(output: str) -> str:
+    """DVC's last error line, or its last line."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or ["it said nothing"])[-1]
+
+
+def has_remote(project: Path) -> bool:
+    """Whether there is a default remote to push to and pull from."""
+    with Repo(str(project)) as repo:
+        return bool(repo.config["core"].get("remote"))
 
 
 def reproduce(
@@ -136,23 +158,18 @@ def reproduce(
     Errors:
         StageFailed: with the stage's own exit code and error line.
     """
-    command = ["dvc", "--wait-for-lock", "repro", "-s", stage]
     start = time.monotonic()
 
     def show(text: str, is_progress: bool) -> None:
         if is_progress or not _CHATTER.match(text):
             write(text, is_progress)
 
-    for _ in range(_BUSY_TRIES):
-        try:
-            status, output = stream(command, folder=project, write=show, timeout_s=timeout_s)
-        except TimeoutError:
-            raise StageFailed(stage, None, f"still running after {timeout_s:g} s, ended") from None
-        if status == 0:
-            return StageRun(stage, _state(output), time.monotonic() - start)
-        if "is busy, it is being blocked by" not in output:
-            break
-        time.sleep(_BUSY_WAIT_S)
+    try:
+        status, output = run(["repro", "-s", stage], project=project, write=show, timeout_s=timeout_s)
+    except TimeoutError:
+        raise StageFailed(stage, None, f"still running after {timeout_s:g} s, ended") from None
+    if status == 0:
+        return StageRun(stage, _state(output), time.monotonic() - start)
     lines = output.splitlines()
     if exited := _EXITED.findall(output):
         raise StageFailed(stage, int(exited[-1]), _error_line(lines))

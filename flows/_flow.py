@@ -1,22 +1,32 @@
 """What Prefect's flows share: a task per DVC stage, the mirror, the gate, the flow run's page, and no ghosts."""
 
 import logging
+import re
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import State, StateType, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
@@ -29,6 +39,13 @@ from flows._screen import Screen
 
 FLOWS = ("train", "retrain")
 MIRROR_TIMEOUT_S = 900.0
+GATE_TIMEOUT_S = 6 * 3600.0
+REJECTED = 6
+_PLACE = "project:"
+_UNTAGGED_FOR = timedelta(minutes=10)
+_OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_DECISION = re.compile(r"^(PROMOTE|HOLD|REJECT): .*$", re.MULTILINE)
+_PAGE = re.compile(r"^\s*promotions/\S+\.md\s*$", re.MULTILINE)
 Reproduce = Callable[[str, Callable[[str, bool], None]], StageRun]
 
 
@@ -60,7 +77,7 @@ def say(text: str) -> None:
     get_run_logger().info(text.strip())
 
 
-def _writer(*, in_place: bool = False, prefix: str = "") -> Callable[[str, bool], None]:
+def writer(*, in_place: bool = False, prefix: str = "") -> Callable[[str, bool], None]:
     """Both the terminal and the run's log, which gets no progress."""
     screen = Screen(in_place=in_place, prefix=prefix)
     log = get_run_logger()
@@ -76,7 +93,7 @@ def _writer(*, in_place: bool = False, prefix: str = "") -> Callable[[str, bool]
 @task(retries=1, retry_delay_seconds=2, retry_condition_fn=_is_worth_a_retry, persist_result=False)
 def run_stage(stage: str, reproduce: Reproduce, in_place: bool, prefix: str) -> StageRun:
     """Reproduce one DVC stage."""
-    return reproduce(stage, _writer(in_place=in_place, prefix=prefix))
+    return reproduce(stage, writer(in_place=in_place, prefix=prefix))
 
 
 def run_graph(
@@ -124,7 +141,7 @@ def run_graph(
 def mirror(project: Path) -> bool:
     """Mirror the graph into MLflow and register the student, in a process of its own; never fail the training."""
     try:
-        status, _ = stream(["flows.mirror"], folder=project, write=_writer(), timeout_s=MIRROR_TIMEOUT_S)
+        status, _ = stream(["flows.mirror"], folder=project, write=writer(), timeout_s=MIRROR_TIMEOUT_S)
     except TimeoutError:
         status = 1
         say(f"warning: not mirrored into MLflow: no end after {MIRROR_TIMEOUT_S:g} s")
@@ -147,40 +164,91 @@ def publish(project: Path, runs: list[StageRun]) -> None:
         create_markdown_artifact(f"{shown}\n\n{_summary.NOTICE}", key="pictures", description="Report pictures")
 
 
-@flow(name="train", persist_result=False)
-def _train(project: Path, graph: list[Stage], concurrency: int) -> list[StageRun]:
-    with terminable():
-        close_ghosts()
-        runs = run_graph(graph, project=project, concurrency=concurrency)
-        say("\n== MLflow")
-        mirror(project)
-        publish(project, runs)
-        return runs
+@task(persist_result=False)
+def gate(project: Path) -> str | None:
+    """Let `flows.promote` compare challenger and champion; put its page and pictures on the flow run's page.
+
+    Returns:
+        its decision in a few words; None where it could not decide.
+    """
+    try:
+        status, output = stream(["flows.promote"], folder=project, write=writer(), timeout_s=GATE_TIMEOUT_S)
+    except TimeoutError:
+        say(f"warning: not decided: no end after {GATE_TIMEOUT_S:g} s")
+        return None
+    if page := _PAGE.search(output):
+        path = project / page[0].strip()
+        text = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("![")]
+        found = sorted(picture.relative_to(project) for picture in path.parent.glob(f"{path.stem}*.png"))
+        parts = ["\n".join(text), *(_summary.picture_markdown(project, picture) for picture in found)]
+        create_markdown_artifact("\n\n".join(parts), key="promotion", description="Challenger and champion")
+    if status not in (0, REJECTED):
+        say("   nothing was moved; later: python -m flows.promote")
+        return None
+    decision = _DECISION.search(output)
+    return decision[0] if decision else "nothing to decide"
 
 
-def train(project: Path, graph: list[Stage], *, concurrency: int) -> list[StageRun]:
+def on_pools(pools: Sequence[str], project: Path) -> Reproduce | None:
+    """How the named pools reproduce a stage; None, which is here, without any."""
+    if not pools:
+        return None
+    from flows._pools import on_pools as reproduce_on
+
+    return reproduce_on(pools, project)
+
+
+def train(project: Path, graph: list[Stage], *, concurrency: int, pools: Sequence[str] = ()) -> list[StageRun]:
     """Run the flow `train` on Prefect's server: the graph, the mirror, the page. Runs left open by a kill are closed.
 
     Errors:
         StageFailed: a stage failed, also the second time where that could help.
         Interrupted: a signal came; no process of this run is left.
     """
+
+    @flow(name="train", persist_result=False)
+    def run() -> list[StageRun]:
+        with terminable():
+            close_ghosts()
+            reproduce = on_pools(pools, project)
+            runs = run_graph(graph, project=project, concurrency=max(concurrency, len(pools)), reproduce=reproduce)
+            say("\n== MLflow")
+            mirror(project)
+            publish(project, runs)
+            return runs
+
     try:
-        return _train(project, graph, concurrency)
+        return run()
     except TerminationSignal:
         raise Interrupted(SIGTERM) from None
 
 
 def close_ghosts() -> None:
-    """Mark runs of our flows as crashed that a killed process left running: the lock says that only this one runs."""
-    running = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
-    )
+    """Mark runs as crashed, with their tasks, that a killed process left open in the working directory's project.
+
+    The caller holds the project's lock, so that no other one runs here. On a server that projects share, a run is known
+    by a tag; one that died before it got its tag is closed after ten minutes.
+    """
+    here = f"{_PLACE}{socket.gethostname()}:{Path.cwd()}"
     with get_client(sync_client=True) as client:
-        for ghost in client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))), flow_run_filter=running
-        ):
-            if str(ghost.id) != flow_run.id:
-                client.set_flow_run_state(
-                    ghost.id, Crashed(message="its process was gone at the next start"), force=True
-                )
+        if flow_run.id:
+            client.update_flow_run(UUID(flow_run.id), tags={*flow_run.tags, here})
+        named = FlowFilter(name=FlowFilterName(any_=list(FLOWS)))
+        state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN))
+        for ghost in client.read_flow_runs(flow_filter=named, flow_run_filter=FlowRunFilter(state=state)):
+            if str(ghost.id) != flow_run.id and (here in ghost.tags or _is_forgotten(ghost)):
+                _close(client, ghost.id)
+
+
+def _is_forgotten(run: FlowRun) -> bool:
+    tagged = any(tag.startswith(_PLACE) for tag in run.tags)
+    return not tagged and run.state is not None and datetime.now(UTC) - run.state.timestamp > _UNTAGGED_FOR
+
+
+def _close(client: SyncPrefectClient, run: UUID) -> None:
+    gone: State[Any] = Crashed(message="its process was gone at the next start")
+    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=_OPEN))
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    for task_run in client.read_task_runs(flow_run_filter=of_run, task_run_filter=TaskRunFilter(state=state)):
+        client.set_task_run_state(task_run.id, gone, force=True)
+    client.set_flow_run_state(run, gone, force=True)

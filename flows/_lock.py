@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_held: set[Path] = set()
+
 
 class Busy(Exception):  # noqa: N818 - an outcome that is announced, not a defect
     """Another process holds the lock."""
@@ -13,11 +15,14 @@ class Busy(Exception):  # noqa: N818 - an outcome that is announced, not a defec
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock on `path`, which names the holder's process id; never wait.
+    """Hold the lock on `path`, which names the holder's process id; never wait. Nothing more where this process has it.
 
     Errors:
         Busy: one line with the process that holds it.
     """
+    if path in _held:
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -32,4 +37,8 @@ def exclusive(path: Path) -> Iterator[None]:
         file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
-        yield
+        _held.add(path)
+        try:
+            yield
+        finally:
+            _held.discard(path)

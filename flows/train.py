@@ -2,19 +2,18 @@
 
 import argparse
 import shlex
-import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from flows import _dvc, _summary
+from flows import _data, _dvc, _dvc_locks, _preflight, _summary
 from flows._dvc import StageFailed, StageRun
-from flows._environment import prefect_home, set_environment, tracking_uri
+from flows._environment import prefect_home, set_environment
 from flows._lock import Busy, exclusive
 from flows._processes import Interrupted, ended_by_signals
+from flows._screen import Screen
 from flows._server import start_server
-from meddet.config import load_params
-
-FREE_BYTES = 3 * 1024**3
+from flows._spool import begin
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,17 +24,21 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m flows.train", description=__doc__)
     parser.add_argument("--concurrency", type=int, default=1, help="stages at once (default: 1)")
+    parser.add_argument("--pools", default="", metavar="A,B", help="worker pools for the stages that may go there")
+    parser.add_argument("--unlock", action="store_true", help="only clear what dead processes hold of DVC's locks")
     options = parser.parse_args(arguments)
     project = Path.cwd()
     set_environment(project)
+    pools = [name for name in options.pools.split(",") if name]
     try:
+        if options.unlock:
+            print("\n".join(_dvc_locks.unlock(project)) or "DVC's locks: nobody holds one", flush=True)
+            return 0
         with ended_by_signals(), exclusive(prefect_home(project) / "train.lock"):
             wait_for_server = start_server(project)
             graph = preflight(project)
             wait_for_server()
-            from flows._flow import train
-
-            runs = train(project, graph, concurrency=max(1, options.concurrency))
+            runs = _attempt(project, graph, concurrency=max(1, options.concurrency), pools=pools)
     except (Busy, ConnectionError, StageFailed, ValueError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
@@ -47,17 +50,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def preflight(project: Path) -> list[_dvc.Stage]:
-    """Check what would make a long run fail late: parameters, data, disk; return the graph.
+    """Check what would make a long run fail late; return the graph.
 
     Errors:
-        ValueError: one line with what to do.
+        ValueError: a line for each complaint, with what to do.
     """
-    load_params(project / "params.yaml")
-    _dvc.guard_data(project)
-    free = shutil.disk_usage(project).free
-    if free < FREE_BYTES:
-        raise ValueError(f"{project}: expected {FREE_BYTES / 1e9:.1f} GB of free disk, got {free / 1e9:.1f} GB")
+    _preflight.check(project, say=print, needs_clean_git=False)
+    _data.bring(project, revision=None, accept=False, write=Screen(in_place=False).write)
+    _preflight.check_cache(project, _data.status(project), say=print)
     return _dvc.stages(project)
+
+
+def _attempt(project: Path, graph: list[_dvc.Stage], *, concurrency: int, pools: Sequence[str]) -> list[StageRun]:
+    """Run the flow, and keep for MLflow how it ended where it ended badly."""
+    from flows._flow import train
+
+    attempt = begin(project, "train")
+    try:
+        runs = train(project, graph, concurrency=concurrency, pools=pools)
+    except Interrupted as signal:
+        attempt.finish("KILLED", message=str(signal))
+        raise
+    except Exception as error:
+        attempt.finish("FAILED", error.stage if isinstance(error, StageFailed) else "", str(error))
+        raise
+    attempt.finish("FINISHED")
+    return runs
 
 
 def report(project: Path, runs: list[StageRun]) -> str:
@@ -70,13 +88,9 @@ def report(project: Path, runs: list[StageRun]) -> str:
     if pages := _summary.pages(project):
         parts.append("made to be read:\n" + "\n".join(f"  {path}" for path in pages))
     python = shlex.quote(str(Path(sys.executable)))
-    mlflow = f"MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {python} -m mlflow ui --workers 1"
-    prefect = (
-        f"PREFECT_HOME={shlex.quote(str(prefect_home(project)))} DO_NOT_TRACK=true {python} -m prefect server start"
-    )
     parts.append(
-        f"pages:\n  {mlflow} --backend-store-uri {shlex.quote(tracking_uri(project))}    then http://127.0.0.1:5000\n"
-        f"  {prefect}    then http://127.0.0.1:4200"
+        f"next:\n  {python} -m flows.promote    decides whether the new model may replace the champion\n"
+        f"pages:\n  {python} -m flows.serve    then http://127.0.0.1:4200 (Prefect) and http://127.0.0.1:5000 (MLflow)"
     )
     return "\n\n".join(["", *parts, _summary.NOTICE])
 
