@@ -14,7 +14,7 @@ Number = float | str
 """A text says why there is no number: "undefined (n=0)"."""
 EVERYONE = "all patients"
 _CLASSES = ("protrusion", "non-protrusion")
-_FALSE_POSITIVES = "false_positives_per_image"
+FALSE_POSITIVES = "false_positives_per_image"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _floors(evidence: Evidence, protocol: Protocol) -> Iterator[Floor]:
         yield Floor(name, value, "at least", limit, not isinstance(value, str) and value >= limit)
     assert evidence.cost is not None, "a version that passed its checks was measured"
     most: dict[str, tuple[Number, float]] = {
-        _FALSE_POSITIVES: (numbers[_FALSE_POSITIVES], floors.false_positives_per_image),
+        FALSE_POSITIVES: (numbers[FALSE_POSITIVES], floors.false_positives_per_image),
         "latency_p50_ms": (evidence.cost.latency_p50_ms, floors.latency_p50_ms),
         "size_mb": (evidence.cost.size_mb, floors.size_mb),
     }
@@ -159,7 +159,8 @@ def _judged(
     limits: dict[str, float | None] = {metric: None}
     limits |= {f"sensitivity.{name}": tolerance.sensitivity for name in _CLASSES}
     limits |= {f"ap50.{name}": tolerance.ap50 for name in _CLASSES}
-    limits |= {"disc_auc": tolerance.disc_auc, _FALSE_POSITIVES: tolerance.false_positives_per_image}
+    limits |= {"disc_auc": tolerance.disc_auc, FALSE_POSITIVES: tolerance.false_positives_per_image}
+    limits |= {f"{FALSE_POSITIVES}.{name}": None for name in _CLASSES}
     for name, limit in limits.items():
         found = differences[name]
         limit = limit if judged and not isinstance(found.difference, str) else None
@@ -181,7 +182,7 @@ def _judged(
 def _loss(metric: str, difference: Number) -> float:
     """How much worse: less of a share or an area, more of false positives."""
     assert not isinstance(difference, str)
-    return difference if metric == _FALSE_POSITIVES else -difference
+    return difference if metric == FALSE_POSITIVES else -difference
 
 
 def _too_few(evidence: Evidence, protocol: Protocol) -> Iterator[str]:

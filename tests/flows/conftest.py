@@ -2,9 +2,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,3 +124,107 @@ def template(tmp_path_factory: pytest.TempPathFactory, environment: None) -> Pat
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "toy project"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that finds something in noise; exporting it takes seconds, so it is made once."""
+    from tests.flows.tiny_project import write_tiny_bundle
+
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a graph leaves behind for the promotion, evaluated with `tiny_bundle`; not to be changed."""
+    from tests.flows.tiny_project import write_evaluation, write_project
+
+    project = write_project(tmp_path_factory.mktemp("project") / "tiny project", tiny_bundle)
+    write_evaluation(project, tiny_bundle, project / "artifacts" / "evaluate")
+    return project
+
+
+@contextmanager
+def tracking(address: str) -> "Iterator[MlflowClient]":
+    """Name MLflow's database to this process and its children."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    os.environ["MLFLOW_TRACKING_URI"] = address
+    mlflow.set_tracking_uri(address)
+    yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(before)
+    del os.environ["MLFLOW_TRACKING_URI"]
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of one database with a run; creating it takes seconds."""
+    folder = tmp_path_factory.mktemp("registry")
+    address = f"sqlite:///{folder}/mlflow.db"
+    with tracking(address) as client:
+        client.create_experiment("meddet", (folder / "artifacts").as_uri())
+    return address
+
+
+@pytest.fixture(scope="session")
+def good(registry: str, tiny_bundle: Path, tiny_project: Path) -> str:
+    """Number of the registered `tiny_bundle`."""
+    evaluation = [tiny_project / "artifacts" / "evaluate" / name for name in ("detections.json", "evaluate.json")]
+    with tracking(registry) as client:
+        return _register(client, tiny_bundle, [*evaluation, tiny_project / "artifacts" / "split.json"], tiny_project)
+
+
+@pytest.fixture
+def client(registry: str) -> "Iterator[MlflowClient]":
+    with tracking(registry) as client:
+        yield client
+
+
+@pytest.fixture
+def register(client: "MlflowClient", tiny_project: Path) -> Callable[[Path, Sequence[Path]], str]:
+    """Register a bundle with its evaluation; give the version's number."""
+    return lambda made, evaluation: _register(client, made, evaluation, tiny_project)
+
+
+@pytest.fixture
+def clone(client: "MlflowClient", good: str) -> Callable[..., str]:
+    """Make another version of what `good` holds, or of a folder like it, with other tags; give its number."""
+
+    def make(source: str | None = None, **tags: str | None) -> str:
+        like = client.get_model_version("meddet", good)
+        kept = {tag: value for tag, value in {**like.tags, **tags}.items() if value is not None}
+        made = client.create_model_version("meddet", source or like.source, run_id=like.run_id, tags=kept)
+        return str(made.version)
+
+    return make
+
+
+def _register(client: "MlflowClient", made: Path, evaluation: Sequence[Path], project: Path) -> str:
+    from flows import _registry
+    from flows._records import Lineage
+
+    experiment = client.get_experiment_by_name("meddet")
+    run = client.create_run(experiment.experiment_id)
+    lineage = Lineage("0123456789abcdef", False, 1_700_000_000_000, "d41d8.dir", "aa" * 32, "bb" * 32)
+    images = [project / "artifacts" / "images" / "1.png"]
+    options = {"run_id": run.info.run_id, "code": ROOT / "meddet", "images": images, "tags": lineage.tags()}
+    return str(_registry.register(client, made, evaluation=evaluation, **options).version)
+
+
+@pytest.fixture(scope="session")
+def trained_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy project after `dvc repro`, its results committed."""
+    project = Path(shutil.copytree(template, tmp_path_factory.mktemp("trained") / "toy project"))
+    run("dvc", "repro", "-q", folder=project)
+    (project / ".gitignore").write_text(
+        "/attempts.txt\n/work/\n/.prefect/\n/.mirror/\n/mlflow.db\n/mlartifacts/\n*.fifo\n"
+    )
+    run("git", "add", "-A", folder=project)
+    run("git", "commit", "-qm", "results", folder=project)
+    return project
+
+
+@pytest.fixture
+def trained(trained_template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_template, tmp_path / "toy project", symlinks=True))
