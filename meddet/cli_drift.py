@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 _BAD_FILE = 3
 _DRIFT = 7
 _EPILOG = """examples:
-  meddet drift inbox/* --state watch            each folder a study, or each file
+  meddet drift --inbox inbox --state watch      each folder or file in it is a study
   meddet drift scan.dcm --state watch --model models:/meddet@champion
   meddet drift --state watch                    the verdict again, nothing new
-  meddet drift inbox/* --state watch --reset    forget the studies counted so far, begin with these
+  meddet drift new/* --state watch --reset      forget the studies counted so far, begin with these
 
 Each study adds one row of numbers: how its images look, and what the model says. The newest studies are compared with
 those that the model was made from (reference.json of the bundle): PSI, and the p of the Kolmogorov-Smirnov test times
@@ -38,6 +38,7 @@ def add_drift_command(commands: Any, resolve: Callable[[str], Path]) -> None:
     drift.add_argument(
         "sources", type=Path, nargs="*", metavar="FILE", help="DICOM, NIfTI, grey PNG or TIFF, or the folder of a study"
     )
+    drift.add_argument("--inbox", type=Path, metavar="DIR", help="each folder or file in DIR is a study")
     drift.add_argument("--state", type=Path, required=True, metavar="DIR", help="what the monitor remembers")
     drift.add_argument(
         "--model",
@@ -54,9 +55,10 @@ def _drift(options: argparse.Namespace, resolve: Callable[[str], Path]) -> int:
     from meddet.drift.watch import PICTURE, watch
     from meddet.predict import NOTICE
 
+    sources = [*options.sources, *(_in(options.inbox) if options.inbox else ())]
     bundle = load_bundle(resolve(options.model))
     report = watch(
-        bundle, options.sources, options.state, reset=options.reset, notice=NOTICE,
+        bundle, sources, options.state, reset=options.reset, notice=NOTICE,
         refused=lambda reason: print(f"error: {reason}", file=sys.stderr),
     )  # fmt: skip
     _show(report)
@@ -65,6 +67,13 @@ def _drift(options: argparse.Namespace, resolve: Callable[[str], Path]) -> int:
     if report.standing:
         return _DRIFT
     return _BAD_FILE if report.errors else 0
+
+
+def _in(inbox: Path) -> list[Path]:
+    """List what lies in a folder, without links and hidden files."""
+    if not inbox.is_dir():
+        raise ValueError(f"{inbox}: expected the folder of new studies, found none")
+    return sorted(path for path in inbox.iterdir() if not path.name.startswith(".") and not path.is_symlink())
 
 
 def _show(report: "Report") -> None:

@@ -11,7 +11,7 @@ from meddet.drift.reference import Distribution, Reference, Rule, bin_shares
 
 _PRIOR = 0.5
 """Studies that every bin holds beforehand, so that an empty one doesn't make the index infinite."""
-_RELEASE = 1000.0
+_RELEASE = 100.0
 """A standing alarm ends where the p of every feature is so many times the one that raises it."""
 
 

@@ -30,7 +30,7 @@ class Rule:
     psi: float
     """Least population stability index that is drift."""
     bins: int
-    """Bins of equal share of the reference, over which the index sums."""
+    """Bins of equal share of the reference, over which the index sums, beside the two beyond its range."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Distribution:
     quantiles: tuple[float, ...]
     """The values at 0.5 %, 1.5 %, ... 99.5 %."""
     edges: tuple[float, ...]
-    """Inner edges of the bins; a bin holds its upper edge."""
+    """Of the bins; a bin holds its upper edge. The first and the last bin lie beyond what the reference has."""
     shares: tuple[float, ...]
     """Of the studies by bin: one more than there are edges."""
 
@@ -114,7 +114,8 @@ def _distribution(name: str, part: str, rows: Sequence[Values], *, bins: int) ->
     places = (np.arange(QUANTILES) + 0.5) / QUANTILES
     quantiles = tuple(np.quantile(values, places, method="inverted_cdf").tolist())
     inner = np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf")
-    edges = tuple(sorted({edge for edge in inner.tolist() if edge < values.max()}))
+    beyond = (np.nextafter(values.min(), -np.inf), values.max())
+    edges = tuple(sorted({float(edge) for edge in (*inner, *beyond)}))
     return Distribution(part, len(known), quantiles, edges, bin_shares(values.tolist(), edges))
 
 
