@@ -290,7 +290,7 @@ class Drift(Section):
     psi: Positive
     """Least population stability index that is drift."""
     bins: Annotated[int, Field(ge=2, le=20)]
-    """Bins of equal share of the reference, over which the index sums."""
+    """Bins of equal share of the reference, over which the index sums, beside the two beyond its range."""
 
     @model_validator(mode="after")
     def _window_reaches(self) -> "Drift":
