@@ -10,6 +10,8 @@ from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 
+from flows import _dvc
+
 _IN_OUTPUTS = "changed outs"
 
 
@@ -21,14 +23,14 @@ def damaged(project: Path) -> list[str]:
     seen: dict[Path, bool] = {}
     lines = []
     with Repo(str(project)) as repo:
-        for stage, out in _cached_outputs(repo):
+        for name, out in _cached_outputs(repo, project):
             bad = [path for path in _objects(out) if not seen.setdefault(path, _is_whole(path))]
             if bad:
                 shown = ", ".join(str(path.relative_to(project.resolve())) for path in bad[:3])
                 lines.append(
-                    f"DVC's cache: {len(bad)} objects of {out.def_path}, made by stage {stage.addressing}, are damaged "
-                    f"({shown}{', ...' if len(bad) > 3 else ''}); delete them, then `dvc fetch {stage.addressing}` "
-                    f"or `dvc repro --force --single-item {stage.addressing}`"
+                    f"DVC's cache: {len(bad)} objects of {out.def_path}, made by stage {name}, are damaged "
+                    f"({shown}{', ...' if len(bad) > 3 else ''}); delete them, then `dvc fetch {name}` "
+                    f"or `dvc repro --force --single-item {name}`"
                 )
     return lines
 
@@ -46,15 +48,16 @@ def lost(project: Path, changes: Mapping[str, Any]) -> list[str]:
         if all(isinstance(reason, dict) and set(reason) == {_IN_OUTPUTS} for reason in reasons)
     }
     with Repo(str(project)) as repo:
-        outputs = [(str(stage.addressing), out) for stage, out in _cached_outputs(repo)]
+        outputs = list(_cached_outputs(repo, project))
         return sorted({name for name, out in outputs if name in only_outputs and not _is_complete(out)})
 
 
-def _cached_outputs(repo: Repo) -> Iterator[tuple[PipelineStage, Output]]:
+def _cached_outputs(repo: Repo, project: Path) -> Iterator[tuple[str, Output]]:
+    """The stages' outputs that belong into the cache, each with its stage's name."""
     for stage in repo.index.stages:
         for out in stage.outs:
             if isinstance(stage, PipelineStage) and out.use_cache and out.hash_info:
-                yield stage, out
+                yield _dvc.address(stage, project), out
 
 
 def _objects(out: Output) -> Iterator[Path]:

@@ -67,7 +67,7 @@ def stages(project: Path) -> list[Stage]:
     with Repo(str(project)) as repo:
         graph = repo.index.graph
         waiting = {
-            _address(stage, project): {_address(one, project) for one in graph.successors(stage) if _is_run(one)}
+            address(stage, project): {address(one, project) for one in graph.successors(stage) if _is_run(one)}
             for stage in repo.index.stages
             if _is_run(stage)
         }
@@ -84,7 +84,7 @@ def _is_run(stage: Any) -> bool:
     return isinstance(stage, PipelineStage)
 
 
-def _address(stage: PipelineStage, project: Path) -> str:
+def address(stage: PipelineStage, project: Path) -> str:
     """The stage's name from the project's root: DVC's own `addressing` is from the working directory."""
     file = Path(stage.path).relative_to(project.resolve()).as_posix()
     return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"

@@ -228,3 +228,22 @@ def trained_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def trained(trained_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_template, tmp_path / "toy project", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, environment: None) -> str:  # noqa: ARG001
+    """The address of one Prefect server for all tests that can share it."""
+    from flows import _server
+
+    folder = tmp_path_factory.mktemp("server")
+    before = {name: os.environ.get(name) for name in ("PREFECT_API_URL", "PREFECT_HOME")}
+    os.environ.pop("PREFECT_API_URL", None)
+    os.environ["PREFECT_HOME"] = str(folder / ".prefect")
+    _server.start_server(folder)()
+    address = os.environ.pop("PREFECT_API_URL")
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    return address
