@@ -117,21 +117,24 @@ def _meeting_of_nodes(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _run_as_one_of_many(main: Callable[[Params], None]) -> NoReturn:
-    """Run the stage as one of torchrun's processes; say nothing on failure, but leave word of it."""
-    _stage.end_with_parent()
-    with _stage.on_ending(lambda *_: sys.exit(TERMINATED)):
-        try:
-            params = load_params(Path("params.yaml"))
-            # All meet before anything can fail: one that waits for another notices then that it is gone.
-            from meddet.processes import fabric
+    """Run the stage as one of torchrun's processes; say nothing on failure, but leave word of it.
 
-            fabric("32-true")
-            main(params)
-        except Exception as error:
-            code, line = _stage.explain(error) or (CRASHED, "")
-            word = {"message": line, "code": code, "traceback": traceback.format_exc(), "timestamp": time.time()}
-            write_atomic(Path(os.environ[_WORD]), json.dumps(word).encode())
-            sys.exit(code)
+    Outside of the training loop a signal just ends it: Python can't clean up inside of a library that waits for peers.
+    """
+    _stage.end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        params = load_params(Path("params.yaml"))
+        # All meet before anything can fail: one that waits for another notices then that it is gone.
+        from meddet.processes import fabric
+
+        fabric("32-true")
+        main(params)
+    except Exception as error:
+        code, line = _stage.explain(error) or (CRASHED, "")
+        word = {"message": line, "code": code, "traceback": traceback.format_exc(), "timestamp": time.time()}
+        write_atomic(Path(os.environ[_WORD]), json.dumps(word).encode())
+        sys.exit(code)
     sys.exit(0)
 
 
@@ -139,17 +142,15 @@ def _cause(folder: Path, failures: Mapping[int, Any]) -> Failure:
     """Return what went wrong first: whoever loses a peer fails, too, and leaves word later."""
     words = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("error.json")]
     first = min(words, key=lambda word: word["timestamp"], default=None)
-    for rank, failure in failures.items():
-        if failure.exitcode >= 0 or failure.exitcode == -signal.SIGTERM:
-            continue
-        if first is None or (not first["message"] and failure.timestamp < first["timestamp"] + _NOTICE):
-            name = signal.Signals(-failure.exitcode).name
-            line = f"process {rank} was ended by {name} (out of memory?); run again to go on from the last checkpoint"
-            return Failure(128 - failure.exitcode, line)
+    killed = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
+    for rank, failure in killed.items():
+        ended_by = signal.Signals(-failure.exitcode)
+        consequence = first and not first["message"] and first["timestamp"] > failure.timestamp - _NOTICE
+        if ended_by != signal.SIGTERM and (first is None or consequence):
+            line = f"process {rank} was ended by {ended_by.name}; run again to go on from the last checkpoint"
+            return Failure(128 + ended_by, line)
     if first is None:
-        codes = [failure.exitcode for failure in failures.values()]
-        return Failure(codes[0] if codes else TERMINATED, "stopped before the first step")
+        return Failure(TERMINATED, "stopped before the first step")
     if not first["message"]:
         print(first["traceback"], file=sys.stderr)
-        first["message"] = first["traceback"].strip().splitlines()[-1]
-    return Failure(first["code"], first["message"])
+    return Failure(first["code"], first["message"] or first["traceback"].strip().splitlines()[-1])

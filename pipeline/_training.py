@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ REGIONS = ARTIFACTS / "regions.json"
 IMAGES = ARTIFACTS / "images"
 CHECKPOINTS = Path(".ckpt")
 
+# Seconds after which a second request to end isn't waited for.
+_IMPATIENCE = 2
 _SIZES = ("batch_size", "height", "width", "size")
 
 
@@ -133,12 +136,13 @@ def training(stage: str, params: Params, *, sections: Sequence[str], inputs: Seq
     values = _values(params, sections)
     identity = values | {path.as_posix(): content_sum(path) for path in inputs} | _code() | _versions()
     (steps,) = (value for name, value in values.items() if name.endswith(".steps"))
-    asked: list[int] = []
+    asked: list[float] = []
 
-    def ask(number: int, _: FrameType | None) -> None:
-        if asked or bar.n >= steps:
+    def ask(_: int, __: FrameType | None) -> None:
+        # A killed parent with threads sends its signal several times at once; only a later one is impatience.
+        if bar.n >= steps or (asked and time.monotonic() > asked[0] + _IMPATIENCE):
             sys.exit(TERMINATED)
-        asked.append(number)
+        asked.append(time.monotonic())
 
     try:
         first = processes.rank() == 0
