@@ -43,11 +43,9 @@ def on_pools(pools: Sequence[str], project: Path) -> Callable[[str, Write], Stag
         project: the coordinator's working tree; its commit is what the workers check out.
 
     Errors:
-        ValueError: no stage of dvc.yaml goes to pools, or a pool has no deployment.
+        ValueError: no stage of dvc.yaml goes to pools, there is no DVC remote, or a pool has no deployment.
     """
     marked = _remote.for_pools(project)
-    if not marked:
-        raise ValueError(f"{project / 'dvc.yaml'}: expected a stage with `meta: {{pool: true}}`, got none")
     with get_client(sync_client=True) as client:
         for pool in pools:
             try:
@@ -70,9 +68,8 @@ def on_pools(pools: Sequence[str], project: Path) -> Callable[[str, Write], Stag
 def _reproduce(stage: str, *, project: Path, slots: Slots, write: Write) -> StageRun:
     """Take the stage's results from the remote; where it hasn't got them, have a pool make them first."""
     start = time.monotonic()
-    if state := _restore(stage, project, write):
+    if state := _travel("order", stage, project, write):
         return StageRun(stage, state, time.monotonic() - start)
-    _travel("send", stage, project, write)
     order = read_json(_remote.order_path(project, stage))
     parameters = {"name": stage, "revision": _clone.revision(project), "order": order}
     try:
@@ -81,26 +78,22 @@ def _reproduce(stage: str, *, project: Path, slots: Slots, write: Write) -> Stag
         raise StageFailed(stage, None, f"Prefect's server does not answer: {type(error).__name__}: {error}") from None
     if not outcome.state:
         raise StageFailed(stage, outcome.code, outcome.line)
-    if not _restore(stage, project, write):
+    if not _travel("restore", stage, project, write):
         raise StageFailed(stage, None, "what the stage reads has changed here while a worker ran it; start again")
     return StageRun(stage, outcome.state, time.monotonic() - start)
 
 
-def _restore(stage: str, project: Path, write: Write) -> str | None:
-    return _remote.RESTORE_CODES[_travel("restore", stage, project, write)]
-
-
-def _travel(step: str, stage: str, project: Path, write: Write) -> int:
-    """One step of `flows._remote`, in a process of its own.
+def _travel(step: str, stage: str, project: Path, write: Write) -> str | None:
+    """One step of `flows._remote`, in a process of its own: what became of the stage.
 
     Errors:
         StageFailed: its error line.
     """
     status, said = stream(["flows._remote", step, stage], folder=project, write=write, timeout_s=_TRAVEL_TIMEOUT_S)
-    if status and not (step == "restore" and status in _remote.RESTORE_CODES):
+    if status not in _remote.RESTORE_CODES:
         last = (said.splitlines() or [f"{step} ended with {status}"])[-1]
         raise StageFailed(stage, None, last.removeprefix("error: "))
-    return status
+    return _remote.RESTORE_CODES[status]
 
 
 def _have_made(stage: str, parameters: dict[str, Any], *, slots: Slots, write: Write) -> Outcome:

@@ -1,9 +1,10 @@
 """How one stage travels between machines: its inputs to a worker, its results home, both by the shared DVC remote.
 
-`python -m flows._remote send|fetch|deliver|restore STAGE`, each a process of its own: DVC's locks belong to processes.
+`python -m flows._remote order|fetch|deliver|restore STAGE`, each a process of its own: DVC's locks belong to processes.
 
-- `send` (home) pushes what the stage reads from other stages and writes an order: those stages' entries of dvc.lock,
-  and the hash of everything that the stage reads: code, parameters, data.
+- `order` (home) restores the stage; where there is nothing to restore, it pushes what the stage reads from other
+  stages and writes an order: those stages' entries of dvc.lock, and the hash of everything that the stage reads: code,
+  parameters, data.
 - `fetch` (worker) pulls just that, and refuses where anything the stage reads differs from the order.
 - `deliver` (worker) pushes the stage's outputs, its reports, and then its entry of DVC's run cache.
 - `restore` (home) does what `dvc repro -s --pull` does on a hit in the run cache, and never runs the stage.
@@ -36,14 +37,23 @@ RESTORE_CODES = {0: "unchanged", 3: "restored", 4: None}
 
 
 def for_pools(project: Path) -> frozenset[str]:
-    """Name the stages that dvc.yaml marks for worker pools: `meta: {pool: true}`."""
+    """Name the stages that dvc.yaml marks for worker pools: `meta: {pool: true}`.
+
+    Errors:
+        ValueError: none is marked, or there is no remote to share with the workers.
+    """
     with Repo(str(project)) as repo:
+        if not repo.config["core"].get("remote"):
+            raise ValueError(f"{project / '.dvc'}: expected a default remote that the workers share, got none")
         marked = (one for one in repo.index.stages if isinstance(one, PipelineStage) and (one.meta or {}).get(POOL_KEY))
-        return frozenset(str(one.name) for one in marked)
+        names = frozenset(str(one.name) for one in marked)
+    if not names:
+        raise ValueError(f"{project / 'dvc.yaml'}: expected a stage with `meta: {{{POOL_KEY}: true}}`, got none")
+    return names
 
 
 def order_path(project: Path, stage: str) -> Path:
-    """Name the file that `send` writes and `fetch` reads."""
+    """Name the file that `order` writes and `fetch` reads."""
     return project / ORDER / f"{stage}.json"
 
 
@@ -153,23 +163,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Do one step for the project in the working directory.
 
     Returns:
-        0; 1 after one line; of `restore` one of RESTORE_CODES.
+        0; 1 after one line; of `order` and `restore` one of RESTORE_CODES.
     """
     parser = argparse.ArgumentParser(prog="python -m flows._remote", description=__doc__)
-    parser.add_argument("step", choices=["send", "fetch", "deliver", "restore"])
+    parser.add_argument("step", choices=["order", "fetch", "deliver", "restore"])
     parser.add_argument("stage")
     options = parser.parse_args(arguments)
     project = Path.cwd()
     logging.getLogger("dvc").setLevel(logging.WARNING)
     try:
-        if options.step == "restore":
-            state = restore(project, options.stage)
-            return next(code for code, meaning in RESTORE_CODES.items() if meaning == state)
-        {"send": send, "fetch": fetch, "deliver": deliver}[options.step](project, options.stage)
+        if options.step in {"fetch", "deliver"}:
+            {"fetch": fetch, "deliver": deliver}[options.step](project, options.stage)
+            return 0
+        state = restore(project, options.stage)
+        if state is None and options.step == "order":
+            send(project, options.stage)
+        return next(code for code, meaning in RESTORE_CODES.items() if meaning == state)
     except (DvcException, ValueError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from flows._processes import stream
 from flows._screen import PROGRESS_S
 from meddet.files import write_json
 
-_HEARTBEAT_S = "5"
+_HEARTBEAT_S = "10"
 _POLL_S = "2"
 _TRAVEL_TIMEOUT_S = 6 * 3600.0
 
@@ -129,7 +129,7 @@ def deploy(project: Path, pool: str) -> None:
 
 
 def work(pool: str) -> None:
-    """Become the pool's worker: one stage at a time, a heartbeat every five seconds.
+    """Become the pool's worker: one stage at a time, a heartbeat every ten seconds.
 
     Its name holds its process: a worker that comes back is another one, and has not got the stage of the former.
     """
