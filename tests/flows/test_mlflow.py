@@ -1,7 +1,4 @@
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,21 +46,3 @@ def test_mirroring_twice_leaves_one_run_and_one_point(
     assert len(client.get_metric_history(runs["pretrain@resnet50"], "loss")) == 1500
     parent = client.get_run(package.data.tags["mlflow.parentRunId"])
     assert parent.data.metrics == {"student.disc_AUC": 0.7}
-
-
-def test_an_unreachable_server_is_a_warning_after_seconds(project: Path) -> None:
-    subprocess.run(["dvc", "repro", "-q"], cwd=project, check=True)
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.mirror"],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "warning: not mirrored into MLflow" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert time.monotonic() - start < 40
