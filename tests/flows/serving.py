@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,8 +60,9 @@ class Served:
         return {pid: os.pidfd_open(pid) for pid in found}
 
 
-def serve(project: Path, **environment: str) -> Served:
-    """Start `flows.serve` and wait until it has said that everything is there."""
+@contextmanager
+def serve(project: Path, **environment: str) -> Iterator[Served]:
+    """Start `flows.serve`, wait until it has said that everything is there, and end it, if the test hasn't."""
     prefect, mlflow = free_port(), free_port()
     output = project.parent / "serve.txt"
     inherited = {name: value for name, value in os.environ.items() if name not in _ADDRESSES}
@@ -73,8 +76,12 @@ def serve(project: Path, **environment: str) -> Served:
             start_new_session=True,
         )
     served = Served(process, output, api_url(prefect), f"http://127.0.0.1:{mlflow}")
-    wait_until(lambda: served.said()[-1:] == ["Ctrl-C stops all"], process)
-    return served
+    try:
+        wait_until(lambda: served.said()[-1:] == ["Ctrl-C stops all"], process)
+        yield served
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
 
 
 def ask(address: str, body: dict[str, Any] | None = None) -> Any:

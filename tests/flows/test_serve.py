@@ -43,43 +43,50 @@ def emit(event: str, served: Served) -> None:
 def test_fault_14_a_schedule_fires_collides_survives_a_power_cut_and_finishes(project: Path) -> None:
     serving.plan_every(4, project)
     os.mkfifo(project / "started.fifo")
-    served = serving.serve(project)
-    said = served.said()
-    assert said[0] == f"Prefect  {served.api.removesuffix('/api')}"
-    assert said[1] == f"MLflow   {served.mlflow}"
-    assert re.match(r"retrain  next on \w+day \d{4}-\d\d-\d\d \d\d:\d\d \S+; logs in \.prefect/$", said[2])
+    with serving.serve(project) as served:
+        assert_announced(served)
+        assert_refused(project, served)
+        stage = int((project / "started.fifo").read_text())
+        first = served.wait_for_run(lambda run: run["state_type"] == "RUNNING")
+        assert first["auto_scheduled"]
+        assert first["parameters"] == {"reason": "schedule"}
+        second = served.wait_for_run(lambda run: run["auto_scheduled"] and run["state_type"] == "CANCELLED")
+        assert second["state"]["message"] == "Deployment concurrency limit reached."
+        emit("meddet.data.drift", served)
+        drift = served.wait_for_run(lambda run: run["parameters"] == {"reason": "drift"})
+        assert drift["created_by"]["type"] == "AUTOMATION"
+
+        family = served.family()
+        assert stage in family
+        assert addresses(family) == {"0100007F"}
+        for process in family:
+            os.kill(process, signal.SIGKILL)
+        assert gone(family.values())
+    (project / "started.fifo").unlink()
+
+    with serving.serve(project) as served:
+        (ghost,) = [run for run in served.runs() if run["id"] == first["id"]]
+        assert ghost["state_type"] == "CRASHED"
+        served.wait_for_run(lambda run: run["auto_scheduled"] and run["state_type"] == "COMPLETED")
+        family = served.family()
+        served.process.send_signal(signal.SIGTERM)
+        assert gone(family.values()), served.said()
+        assert served.process.wait() == 128 + signal.SIGTERM
+        assert served.said()[-1] == "ended by SIGTERM; all stopped"
+
+
+def assert_announced(served: Served) -> None:
+    prefect, mlflow, retrain, last = served.said()
+    assert prefect == f"Prefect  {served.api.removesuffix('/api')}"
+    assert mlflow == f"MLflow   {served.mlflow}"
+    assert re.fullmatch(r"retrain  next on \w+day \d{4}-\d\d-\d\d \d\d:\d\d \S+; logs in \.prefect/", retrain)
+    assert last == "Ctrl-C stops all"
+
+
+def assert_refused(project: Path, served: Served) -> None:
     again = subprocess.run([sys.executable, "-m", "flows.serve"], cwd=project, capture_output=True, text=True)
     assert again.returncode == 1
     assert f"this project is served already (process {served.process.pid})" in again.stderr
-
-    stage = int((project / "started.fifo").read_text())
-    first = served.wait_for_run(lambda run: run["state_type"] == "RUNNING")
-    assert first["auto_scheduled"]
-    assert first["parameters"] == {"reason": "schedule"}
-    second = served.wait_for_run(lambda run: run["auto_scheduled"] and run["state_type"] == "CANCELLED")
-    assert second["state"]["message"] == "Deployment concurrency limit reached."
-    emit("meddet.data.drift", served)
-    drift = served.wait_for_run(lambda run: run["parameters"] == {"reason": "drift"})
-    assert drift["created_by"]["type"] == "AUTOMATION"
-
-    family = served.family()
-    assert stage in family
-    assert addresses(family) == {"0100007F"}
-    for process in family:
-        os.kill(process, signal.SIGKILL)
-    assert gone(family.values())
-    served.process.wait()
-    (project / "started.fifo").unlink()
-
-    served = serving.serve(project)
-    (ghost,) = [run for run in served.runs() if run["id"] == first["id"]]
-    assert ghost["state_type"] == "CRASHED"
-    served.wait_for_run(lambda run: run["auto_scheduled"] and run["state_type"] == "COMPLETED")
-    family = served.family()
-    served.process.send_signal(signal.SIGTERM)
-    assert gone(family.values()), served.said()
-    assert served.process.wait() == 128 + signal.SIGTERM
-    assert served.said()[-1] == "ended by SIGTERM; all stopped"
 
 
 def test_the_first_service_to_end_is_named_with_its_last_words(tmp_path: Path) -> None:
