@@ -179,7 +179,7 @@ def studies() -> list[tuple[np.ndarray, Region]]:
     preset = replace(PRESETS["tiny"], seed=34, scanned=400, side=96)
 
     def images() -> Iterator[tuple[np.ndarray, Region]]:
-        for number in range(1, 93):
+        for number in range(1, 73):
             patient = draw_patient(preset, number)
             item = draw_slice(preset, patient, 1)
             grey = render(preset, item).grey
