@@ -130,12 +130,15 @@ def _run_as_one_of_many(main: Callable[[Params], None]) -> NoReturn:
 
         fabric("32-true")
         main(params)
+        code = 0
     except Exception as error:
         code, line = _stage.explain(error) or (CRASHED, "")
         word = {"message": line, "code": code, "traceback": traceback.format_exc(), "timestamp": time.time()}
         write_atomic(Path(os.environ[_WORD]), json.dumps(word).encode())
-        sys.exit(code)
-    sys.exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without Python's own end, in which libraries wait for peers that may be gone.
+    os._exit(code)
 
 
 def _cause(folder: Path, failures: Mapping[int, Any]) -> Failure:
