@@ -1,4 +1,4 @@
-.PHONY: help run full test lint lock fuzz phantom-speed phantom-acceptance
+.PHONY: help run serve full test lint lock kills twice workers drift fuzz phantom-speed phantom-acceptance
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
@@ -23,6 +23,9 @@ data: | $(READY)
 run: $(READY) | data  ## set up, write the phantom, train everything, register the student (about 20 minutes on 2 cores)
 	$(BIN)/python -m flows.train
 
+serve: $(READY)  ## retrain by schedule: Prefect's server, a worker and MLflow's pages on the loopback, until Ctrl-C
+	$(BIN)/python -m flows.serve
+
 full: $(READY)  ## the paper's setting on a GPU, in a clone of its own
 	cp params/full.yaml params.yaml
 	$(BIN)/meddet phantom --preset full --out data
@@ -35,7 +38,20 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint  ## set up, lint, and all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+kills: $(READY)  ## kill tiny trainings 30 times, go on, compare every bit of the weights (about 15 minutes)
+	$(BIN)/python -m benchmarks.kills --out out/kills.json
+
+twice: $(READY)  ## the whole graph in two clean clones, every file compared (tiny; --preset quick by hand)
+	$(BIN)/python -m benchmarks.twice --out out/twice.json
+
+workers: $(READY)  ## wall time of the three teachers on one worker and on two, a core each (about 15 minutes)
+	$(BIN)/python benchmarks/workers.py --out out/workers.json
+
+drift: $(READY)  ## how often the drift monitor alarms for nothing, and how soon for another scanner (minutes)
+	$(BIN)/python -m benchmarks.drift render
+	$(BIN)/python -m benchmarks.drift rule
 
 fuzz: $(READY)  ## 100,000 damaged DICOM files (minutes); exit 1 if one crashes its worker
 	$(BIN)/python -m benchmarks.fuzz_dicom --count 100000 --out out/fuzz
