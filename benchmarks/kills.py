@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ class Kill:
     """From the signal until the last of its processes had ended."""
     went_on: str = ""
     """What the same command said when it was given again."""
+
+    def __str__(self) -> str:
+        return (
+            f"  {self.command:<32} {self.signal:<8} {self.where:<52} exit {self.exit_code:>4} "
+            f"in {self.seconds:5.2f} s   {self.went_on}"
+        )
 
 
 class Attempt:
@@ -137,9 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _table(command: Command, project: Path, draw: random.Random) -> dict[str, Any]:
     expected = uninterrupted(PRETRAIN if command == DVC_PRETRAIN else command, project)
     kills, found = kill_again_and_again(command, project, _plan(command, draw))
-    print(f"{' '.join(command)}: {len(kills)} kills, outputs {'equal' if found == expected else 'DIFFERENT'}, {found}")
-    for kill in kills:
-        print(f"  {kill.signal:<8} {kill.where:<58} exit {kill.exit_code:>4} in {kill.seconds:5.2f} s   {kill.went_on}")
+    said = "equal" if found == expected else "DIFFERENT"
+    print(f"{' '.join(command)}: {len(kills)} kills, outputs {said}: {found}", flush=True)
     table = {"expected": expected, "found": found, "equal": found == expected}
     return {"command": " ".join(command), **table, "kills": [asdict(kill) for kill in kills]}
 
@@ -201,7 +206,8 @@ def kill_again_and_again(command: Command, project: Path, plan: Plan) -> tuple[l
 
     def went_on(attempt: Attempt) -> None:
         if kills:
-            kills[-1] = Kill(**{**asdict(kills[-1]), "went_on": attempt.said()})
+            kills[-1] = replace(kills[-1], went_on=attempt.said())
+            print(kills[-1], flush=True)
 
     for number, moment in plan:
         attempt = Attempt(command, project)
