@@ -18,6 +18,8 @@ so a result made from anything else can't come home.
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def send(project: Path, name: str) -> None:
     Errors:
         ValueError: an input is a report: DVC doesn't keep those in its cache, so that none can travel.
     """
-    with _open(project) as repo, lock_repo(repo):
+    with _opened(project) as repo:
         stage = repo.stage.load_one(name=name)
         upstream = list(repo.index.graph.successors(stage))
         outs = [out for one in upstream for out in one.outs if _is_read(stage, out)]
@@ -89,7 +91,7 @@ def fetch(project: Path, name: str) -> None:
     """
     order = read_json(order_path(project, name))
     (project / "dvc.lock").write_text(yaml.safe_dump(order["lock"], sort_keys=False), encoding="utf-8")
-    with _open(project) as repo, lock_repo(repo):
+    with _opened(project) as repo:
         if order["paths"]:
             repo.pull(targets=order["paths"], force=True)
         reads = _reads(repo.stage.load_one(name=name))
@@ -104,7 +106,7 @@ def deliver(project: Path, name: str) -> None:
     Errors:
         ValueError: a report could not be pushed.
     """
-    with _open(project) as repo, lock_repo(repo):
+    with _opened(project) as repo:
         stage = repo.stage.load_one(name=name)
         repo.push(targets=[name])
         if repo.cloud.push({out.hash_info for out in stage.outs if not out.use_cache}).failed:
@@ -118,7 +120,7 @@ def restore(project: Path, name: str) -> str | None:
     Returns:
         "unchanged", "restored", or None where nobody has run the stage on what it reads now.
     """
-    with _open(project) as repo, lock_repo(repo):
+    with _opened(project) as repo:
         stage = repo.stage.load_one(name=name)
         if not stage.changed():
             return "unchanged"
@@ -134,8 +136,11 @@ def restore(project: Path, name: str) -> str | None:
         return "restored"
 
 
-def _open(project: Path) -> Repo:
-    return Repo(str(project), _wait_for_lock=True)
+@contextmanager
+def _opened(project: Path) -> Iterator[Repo]:
+    """DVC's repository under its lock; targets are names and paths in the working directory."""
+    with chdir(project), Repo(str(project), _wait_for_lock=True) as repo, lock_repo(repo):
+        yield repo
 
 
 def _is_read(stage: PipelineStage, out: Output) -> bool:
