@@ -27,8 +27,8 @@ from flows._processes import stream
 from flows.worker import worker_name
 
 FILE = "prefect.yaml"
-REGISTER_S = 120.0
-PLAN_S = 30.0
+REGISTER_S = 300.0
+PLAN_S = 120.0
 
 
 def make_pool(pool: str) -> None:
@@ -54,6 +54,7 @@ def register(project: Path) -> None:
     """Register what prefect.yaml says, over what was registered before.
 
     Errors:
+        ConnectionError: no end after five minutes.
         ValueError: Prefect refuses it; one line.
     """
     said: list[str] = []
@@ -62,7 +63,10 @@ def register(project: Path) -> None:
         said.append(text.strip(" │\t"))
 
     command = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", FILE]
-    status, _ = stream(command, folder=project, write=keep, timeout_s=REGISTER_S)
+    try:
+        status, _ = stream(command, folder=project, write=keep, timeout_s=REGISTER_S)
+    except TimeoutError:
+        raise ConnectionError(f"{FILE}: not registered after {REGISTER_S:g} s; {' '.join(said)[-300:]}") from None
     if status:
         reason = " ".join(line for line in said if line and not line.startswith(("╭", "╰", "Deploying")))
         raise ValueError(f"{FILE}: Prefect refuses it: {reason[-300:] or status}")
@@ -73,6 +77,9 @@ def next_runs() -> dict[str, datetime | None]:
 
     Returns:
         by the deployment's name, when it runs next; None where no schedule is active.
+
+    Errors:
+        ConnectionError: the server plans nothing, as it does with versions that don't fit together, without a word.
     """
     deadline = time.monotonic() + PLAN_S
     with get_client(sync_client=True) as client:
@@ -84,8 +91,10 @@ def next_runs() -> dict[str, datetime | None]:
                 for one in deployments
                 if not one.paused and planned[one.name] is None and any(schedule.active for schedule in one.schedules)
             ]
-            if not waiting or time.monotonic() > deadline:
+            if not waiting:
                 return planned
+            if time.monotonic() > deadline:
+                raise ConnectionError(f"{waiting[0].name}: the server has planned no run of it after {PLAN_S:g} s")
             time.sleep(0.5)
 
 

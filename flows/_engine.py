@@ -13,12 +13,15 @@ from pathlib import Path
 from flows._environment import set_environment
 
 WORKER_PID = "MEDDET_WORKER_PID"
+# Its terminal is the worker's log, which is where a person looks when a run has no page.
+SPEAK = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Set the environment, ask the kernel for SIGTERM at the worker's death, then become Prefect's engine."""
     set_environment(Path.cwd())
+    os.environ |= SPEAK
     parent = int(os.environ.get(WORKER_PID, os.getppid()))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+_LOOPBACK = ("127.0.0.1", "localhost")
+
 
 def prefect_home(project: Path) -> Path:
     """Name the folder of Prefect's database and of the lock."""
@@ -41,6 +43,7 @@ def set_environment(project: Path) -> None:
         "GIT_TERMINAL_PROMPT": "0",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -50,4 +53,8 @@ def set_environment(project: Path) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     os.environ.update(fixed)
+    # A hospital's proxy can't reach this machine's own servers.
+    for name in ("no_proxy", "NO_PROXY"):
+        known = [one for one in os.environ.get(name, "").split(",") if one and one not in _LOOPBACK]
+        os.environ[name] = ",".join([*known, *_LOOPBACK])
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

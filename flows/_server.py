@@ -76,6 +76,7 @@ def start_prefect(project: Path, port: int, *, environment: Mapping[str, str]) -
             "PREFECT__SERVER_FINAL": "1",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
             "PREFECT_SERVER_UI_API_URL": api_url(port),
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
             **environment,
         },
     )

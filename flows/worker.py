@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows._engine import WORKER_PID
+from flows._engine import SPEAK, WORKER_PID
 from flows._environment import set_environment
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not os.environ.get("PREFECT_API_URL"):
         print("error: PREFECT_API_URL: expected the server's address, http://.../api; found none", file=sys.stderr)
         return 1
-    os.environ[WORKER_PID] = str(os.getpid())
+    os.environ |= {WORKER_PID: str(os.getpid()), **SPEAK}
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     asyncio.run(_work(options.pool, options.name or worker_name(options.pool, os.getpid()), options.limit))

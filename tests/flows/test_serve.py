@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from flows import _server, serve
+from flows._environment import set_environment, tracking_uri
 from flows._processes import end
 from tests.flows import serving
 from tests.flows.serving import Served
@@ -116,6 +118,27 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"error: port {port}: Address already in use; choose another with --prefect-port\n"
+
+
+def test_no_proxy_stands_between_this_machine_and_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "environ", {"http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"})
+    for _ in range(2):
+        set_environment(tmp_path)
+    assert os.environ["no_proxy"] == "example.org,127.0.0.1,localhost"
+    assert os.environ["NO_PROXY"] == "127.0.0.1,localhost"
+    assert urllib.request.proxy_bypass("127.0.0.1:4200")
+    assert not urllib.request.proxy_bypass("example.com")
+
+
+def test_an_address_that_is_set_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    uri = "postgresql+pg8000://meddet@127.0.0.1/mlflow"
+    monkeypatch.setattr(os, "environ", {})
+    set_environment(tmp_path)
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setattr(os, "environ", {"MLFLOW_TRACKING_URI": uri, "PREFECT_API_URL": "http://127.0.0.1:1/api"})
+    set_environment(tmp_path)
+    assert os.environ["MLFLOW_TRACKING_URI"] == tracking_uri(tmp_path) == uri
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
 
 
 def test_the_deployment_is_the_one_that_is_written_about() -> None:
