@@ -217,9 +217,8 @@ def trained_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The toy project after `dvc repro`, its results committed."""
     project = Path(shutil.copytree(template, tmp_path_factory.mktemp("trained") / "toy project"))
     run("dvc", "repro", "-q", folder=project)
-    (project / ".gitignore").write_text(
-        "/attempts.txt\n/work/\n/.prefect/\n/.mirror/\n/mlflow.db\n/mlartifacts/\n*.fifo\n"
-    )
+    with (project / ".gitignore").open("a") as file:
+        file.write("/attempts.txt\n/work/\n/.prefect/\n/.mirror/\n/mlflow.db\n/mlartifacts/\n*.fifo\n")
     run("git", "add", "-A", folder=project)
     run("git", "commit", "-qm", "results", folder=project)
     return project
