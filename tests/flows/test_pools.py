@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ import pytest
 
 from flows._processes import end
 from flows._server import api_url, free_port, start_prefect, wait_for
-from tests.flows.serving import ask
+from tests.flows.serving import ask, wait_until
 
 TEACHERS = ("mid@resnet50", "mid@resnet101", "mid@resnet152")
+QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
 COORDINATOR = """\
 import json, sys
 from pathlib import Path
@@ -76,12 +78,18 @@ class Machines:
         (self.home / "toy" / "mid.py").write_text(code)
         run("git", "commit", "-qam", "other teachers", folder=self.home)
 
-    def beat_once(self, pool: str) -> None:
-        """Be the pool's worker for as long as one heartbeat lasts."""
+    def beats_until_it_has_a_run(self, pool: str) -> bool:
+        """Be the pool's worker for one more heartbeat, unless it has a run; a server under load may say 503."""
         address = f"{self.environment['PREFECT_API_URL']}/work_pools/{pool}/workers/heartbeat"
         beat = json.dumps({"name": "gone", "heartbeat_interval_seconds": 1}).encode()
         request = urllib.request.Request(address, beat, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=30).close()
+        try:
+            if self.flow_runs(pool):
+                return True
+            urllib.request.urlopen(request, timeout=30).close()
+        except urllib.error.HTTPError:
+            return False
+        return False
 
     def flow_runs(self, pool: str) -> list[dict[str, Any]]:
         wanted = {"work_pools": {"name": {"any_": [pool]}}, "sort": "START_TIME_ASC"}
@@ -117,7 +125,7 @@ def machines(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     environment = {**kept, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_API_URL": api_url(port)}
-    server = start_prefect(home, port, environment={"PREFECT_HOME": str(folder / "server"), "PREFECT_UI_ENABLED": "0"})
+    server = start_prefect(home, port, environment={"PREFECT_HOME": str(folder / "server"), **QUIET})
     started: list[subprocess.Popen[bytes]] = []
 
     def work(pool: str) -> subprocess.Popen[bytes]:
@@ -161,12 +169,13 @@ def test_each_worker_trains_some_teachers_and_the_results_come_home(machines: Ma
 def test_a_silent_worker_loses_its_stage_a_persons_clone_is_left_out_and_a_final_code_is_not_tried_again(
     machines: Machines,
 ) -> None:
-    machines.beat_once("ghost")
     changed = machines.clones["a"] / "toy" / "first.py"
     code = changed.read_text()
     changed.write_text(code + "# mine\n")
     machines.change_teachers("import sys\nprint('error: mid: expected calm')\nsys.exit(3)\n")
-    (final, line), said = machines.run("ghost,a,b", TEACHERS[0])
+    running = machines.start("ghost,a,b", TEACHERS[0])
+    wait_until(lambda: machines.beats_until_it_has_a_run("ghost"), running)
+    (final, line), said = finish(running)
     assert (final, line) == (3, f"stage {TEACHERS[0]}: mid: expected calm (exit code 3)")
     assert "pool ghost: its worker or the run's process died; the stage goes to another" in said
     refusal = f"{machines.clones['a']}: expected a worker's clean clone, got changes of toy/first.py"
