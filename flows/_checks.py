@@ -60,7 +60,7 @@ def check_files(version: Version, now: CurrentTest, *, uncommitted: str) -> list
 
 
 def check_behaviour(version: Version, scored: "Scored", now: CurrentTest, *, settings: Integrity) -> list[Check]:
-    """Make the checks of the second round, on a few test images: export, load-back, own detections."""
+    """Make the checks of the second round on a few test images, until one fails: export, load-back, own detections."""
     chosen = sorted(now.images)[: settings.images]
     paths = [now.images[image_id] for image_id in chosen]
     rules: dict[str, Callable[[], str]] = {
@@ -68,7 +68,12 @@ def check_behaviour(version: Version, scored: "Scored", now: CurrentTest, *, set
         "load-back": lambda: _load_back(version, paths),
         "own detections": lambda: _own_detections(version, scored, dict(zip(chosen, paths, strict=True))),
     }
-    return [_check(name, rule) for name, rule in rules.items()]
+    checks = []
+    for name, rule in rules.items():
+        checks.append(_check(name, rule))
+        if not checks[-1].passed:
+            break
+    return checks
 
 
 def read_training_patients(version: Version) -> frozenset[str] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flows._checks import Version
 from flows._evidence import Collected
-from flows._gate import EVERYONE, Change, Cost, Decision, Number, show
+from flows._gate import EVERYONE, FALSE_POSITIVES, Change, Cost, Decision, Number, show
 from flows._promotion_charts import pictures
 from flows._protocol import Protocol
 from flows._summary import NOTICE, as_markdown
@@ -156,7 +156,7 @@ def _groups(changes: Sequence[Change]) -> str:
             by_group.setdefault(change.patients, {})[change.metric] = change
     if not by_group:
         return ""
-    metrics = list(next(iter(by_group.values())))
+    metrics = [name for name in next(iter(by_group.values())) if not name.startswith(f"{FALSE_POSITIVES}.")]
     lines = [
         [group, str(next(iter(found.values())).num_patients), *(_group_cell(found[name]) for name in metrics)]
         for group, found in by_group.items()

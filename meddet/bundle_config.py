@@ -84,10 +84,14 @@ def verified(folder: Path) -> dict[str, Any]:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not {"files", "data_md5"} <= set(manifest):
         raise ValueError(f"{path}: expected the keys files and data_md5, got {json.dumps(manifest)[:100]}")
+    if not isinstance(manifest["files"], dict):
+        raise ValueError(f"{path}: files: expected hashes by name, got {json.dumps(manifest['files'])[:100]}")
     for name in FILES:
         file = folder / name
-        if not file.is_file():
-            raise ValueError(f"{file}: expected a file of the bundle, found none")
+        if not file.is_file() or file.is_symlink():
+            raise ValueError(
+                f"{file}: expected a file of the bundle, found {'a link' if file.is_symlink() else 'none'}"
+            )
         if hashlib.sha256(file.read_bytes()).hexdigest() != manifest["files"].get(name):
             raise ValueError(f"{file}: expected the SHA-256 in {MANIFEST}, got another: the file was changed")
     return manifest
