@@ -1,4 +1,4 @@
-.PHONY: help run serve full test lint lock kills twice workers drift fuzz phantom-speed phantom-acceptance
+.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift fuzz phantom-speed phantom-acceptance
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
@@ -22,6 +22,12 @@ data: | $(READY)
 
 run: $(READY) | data  ## set up, write the phantom, train everything, register the student (about 20 minutes on 2 cores)
 	$(BIN)/python -m flows.train
+
+retrain: $(READY) | data  ## fetch, train what has changed, let the gate decide, commit on a branch
+	$(BIN)/python -m flows.retrain
+
+unlock: $(READY)  ## remove DVC's locks whose owners are dead
+	$(BIN)/python -m flows.train --unlock
 
 serve: $(READY)  ## retrain by schedule: Prefect's server, a worker and MLflow's pages on the loopback, until Ctrl-C
 	$(BIN)/python -m flows.serve
