@@ -100,7 +100,7 @@ def fit_student(
     The teachers are frozen, in eval mode, and see the very views that the student sees. A method with a critic gets a
     critic step with an optimiser of its own after every student step; a method without one passes no rate for it.
 
-    Errors: as `fit_detector`.
+    Errors: as `fit_detector`; a FloatingPointError, too, when the method finds the training hopeless.
     """
     fabric = processes.fabric(optimisation.precision)
     distiller = distiller.to(fabric.device).train()
@@ -143,7 +143,11 @@ def fit_student(
             row |= {name: mean.item() for name, mean in means.items()}
             rate, lone = critic_learning_rate * factor, distiller.critic_parameters()
             _update(fabric, critic, critic_terms, rate=rate, clip_norm=optimisation.clip_norm, lone=lone)
-        run.done(step, row | processes.averaged_numbers(distiller.metrics()))
+        row |= processes.averaged_numbers(distiller.metrics())
+        if fault := distiller.fault([*run.rows, row]):
+            seen = ", ".join(str(number) for part in processes.from_all(batch.image_ids) for number in part)
+            raise FloatingPointError(f"{fault}; at step {step + 1} on images {seen}")
+        run.done(step, row)
     return run.finish()
 
 

@@ -1,7 +1,7 @@
 """What every distillation method offers to the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,10 @@ class Distiller(nn.Module, ABC):
         """List the parameters that are trained together with the student."""
         critics = {id(parameter) for parameter in self.critic_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in critics]
+
+    def fault(self, rows: Sequence[Mapping[str, int | float]]) -> str | None:  # noqa: ARG002
+        """Say what is hopelessly wrong with the training, judged by its rows of numbers so far; None if nothing is."""
+        return None
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:

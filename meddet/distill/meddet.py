@@ -1,6 +1,7 @@
 """The method of MedDet: align (AFA), fuse (LWFF) and imitate adversarially (AATM); eq. 14, arXiv:2409.00204."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,9 @@ from meddet.losses import gfl_losses
 from meddet.structures import STRIDES, Predictions, Target
 
 Head = Callable[[Sequence[Tensor]], Predictions]
+
+COLLAPSE_SHARE = 0.01
+COLLAPSE_STEPS = 50
 
 
 class FusedTarget(nn.Module):
@@ -160,6 +164,22 @@ class MedDetDistiller(Distiller):
     def critic_parameters(self) -> list[nn.Parameter]:
         """List the discriminators' parameters."""
         return list(self.aatm.discriminators.parameters())
+
+    def fault(self, rows: Sequence[Mapping[str, int | float]]) -> str | None:
+        """Say that the discriminators have won for good, and the generators learn nothing from them any more.
+
+        That is so when their loss has been less than 1 % of what guessing costs (2 ln 2 per level) for 50 steps in a
+        row in which the adversarial loss counted. A perfect discriminator is how adversarial training fails
+        (arXiv:1701.04862); in a sound run the loss stays near guessing (quick: never less than 0.99 of it).
+        """
+        recent = rows[-COLLAPSE_STEPS:]
+        limit = COLLAPSE_SHARE * 2 * math.log(2) * len(STRIDES)
+        if len(recent) < COLLAPSE_STEPS or any(row["adv"] == 0 or row["critic"] >= limit for row in recent):
+            return None
+        return (
+            f"loss term critic is {recent[-1]['critic']:.3g}, below {limit:.3g} for {COLLAPSE_STEPS} steps: the "
+            "discriminators have won; lower distill.method.critic_learning_rate"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Give the last step's unweighted terms, the critic's accuracy, and how T is doing.
