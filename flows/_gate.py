@@ -102,7 +102,6 @@ def decide(evidence: Evidence, protocol: Protocol) -> Decision:
     floors = tuple(_floors(evidence, protocol))
     changes = tuple(_changes(evidence, protocol))
     against = [_below(floor) for floor in floors if not floor.passed]
-    against += [_worse(change) for change in changes if not change.passed]
     still_open = list(_too_few(evidence, protocol))
     shown = f"no champion yet; all {len(evidence.checks)} checks and {len(floors)} floors hold"
     if evidence.differences is not None:
@@ -110,6 +109,7 @@ def decide(evidence: Evidence, protocol: Protocol) -> Decision:
         if not still_open:
             against += [shown] * (verdict == "REJECT")
             still_open += [shown] * (verdict == "HOLD")
+    against += [_worse(change) for change in changes if not change.passed]
     outcome: Outcome = "REJECT" if against else "HOLD" if still_open else "PROMOTE"
     return Decision(outcome, tuple(against or still_open or [shown]), evidence.checks, floors, changes)
 

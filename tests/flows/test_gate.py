@@ -18,6 +18,8 @@ GOOD = {
     "sensitivity.protrusion": 0.8,
     "sensitivity.non-protrusion": 0.8,
     "false_positives_per_image": 3.0,
+    "false_positives_per_image.protrusion": 2.0,
+    "false_positives_per_image.non-protrusion": 1.0,
     "disc_auc": 0.7,
 }
 
