@@ -34,6 +34,7 @@ serve: $(READY)  ## retrain by schedule: Prefect's server, a worker and MLflow's
 
 full: $(READY)  ## the paper's setting on a GPU, in a clone of its own
 	cp params/full.yaml params.yaml
+	rm -f dvc.lock
 	$(BIN)/meddet phantom --preset full --out data
 	$(BIN)/dvc add data
 	$(BIN)/python -m flows.train

@@ -15,7 +15,7 @@ from flows._processes import stream
 
 # Exit codes of pipeline/_stage.py that a second try can't change: bad input, failed validation, non-finite loss,
 # full disk, memory, SIGTERM.
-FINAL_CODES = frozenset({2, 3, 4, 5, 7, 143})
+FINAL_CODES = frozenset({2, 3, 4, 5, 7, 143, -15})
 STAGE_TIMEOUT_S = 7 * 24 * 3600.0
 QUERY_TIMEOUT_S = 3600.0
 _BUSY = "is busy, it is being blocked by"

@@ -68,6 +68,22 @@ def notes(project: Path) -> list[str]:
     return lines
 
 
+def mend(project: Path) -> list[str]:
+    """Remove a lock file that was cut off while it was written (a power cut), where no DVC runs in the project.
+
+    Returns:
+        a line if it did.
+
+    Errors:
+        Busy: a live DVC may hold paths.
+    """
+    try:
+        holders(project)
+    except ValueError:
+        return unlock(project)
+    return []
+
+
 def unlock(project: Path) -> list[str]:
     """Remove the locks of dead processes, and a damaged lock file where no DVC runs in the project.
 

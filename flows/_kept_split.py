@@ -35,7 +35,8 @@ def keep_split(project: Path) -> int:
     if not path.is_file() or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != made:
         raise ValueError(
             f"{SPLIT}: the data are new, and patients keep their part; expected the split that dvc.lock pins, "
-            "got another or none; `dvc checkout split`, then run again"
+            "got another or none; `dvc checkout split` brings it back; `rm dvc.lock` where these data have nothing to "
+            "do with the earlier ones (the phantom)"
         )
     parts = _places(read_json(project / KEPT)) | _places(read_json(path))
     kept = {part: sorted(name for name, place in parts.items() if place == part) for part in set(parts.values())}

@@ -26,7 +26,7 @@ _SHOWN = 8
 
 
 def check(project: Path, *, say: Callable[[str], None], needs_clean_git: bool) -> None:
-    """Make sure of parameters, disk, packages, dvc.lock, git and DVC's locks.
+    """Make sure of parameters, disk, packages, dvc.lock, git and DVC's locks, one of which a power cut may tear.
 
     Args:
         project: its folder.
@@ -45,7 +45,7 @@ def check(project: Path, *, say: Callable[[str], None], needs_clean_git: bool) -
     if needs_clean_git:
         checks.append(lambda: check_git(project))
     _all(checks)
-    for note in _dvc_locks.notes(project):
+    for note in _dvc_locks.mend(project) + _dvc_locks.notes(project):
         say(f"note: {note}")
 
 

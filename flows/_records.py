@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from flows._git import RESULTS
+
 Curve = list[tuple[int, float]]
 
 
@@ -69,7 +71,8 @@ def read_records(project: Path, names: Sequence[str]) -> list[Record]:
 
 def read_lineage(project: Path) -> Lineage:
     """Read git's revision and the hashes of data, dvc.lock and params.yaml."""
-    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock", ":!reports")
+    results = [f":(exclude){path}" for path in RESULTS]
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", *results)
     committed = _git(project, "show", "-s", "--format=%ct", "HEAD")
     lock = project / "dvc.lock"
     pin = yaml.safe_load((project / "data.dvc").read_text(encoding="utf-8"))

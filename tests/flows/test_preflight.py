@@ -167,16 +167,15 @@ def test_fault_10_a_dead_process_whose_number_another_one_has_got_is_told_apart(
 def test_fault_10_a_damaged_list_of_holders_is_removed_only_where_no_dvc_lives(trained: Path) -> None:
     file = trained / ".dvc" / "tmp" / "rwlock"
     file.write_text('{"write": {"a": {"pid": 12')
-    with pytest.raises(ValueError, match=r"rwlock: .* damaged file; remove it: `python -m flows\.train --unlock`"):
-        check(trained)
+    assert check(trained) == [f"note: removed {file}: it was damaged, and no DVC runs here"]
+    assert check(trained) == []
     os.mkfifo(trained / "started.fifo")
     (trained / "toy" / "mid.py").write_text((trained / "toy" / "mid.py").read_text() + "# changed\n")
-    file.unlink()
     with subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "-s", "mid@resnet50"], cwd=trained) as live:
         stage = int((trained / "started.fifo").read_text())
         file.write_text("{")
         with pytest.raises(Busy, match=rf"process {live.pid} is a live DVC in this project; left alone"):
-            _dvc_locks.unlock(trained)
+            check(trained)
         assert file.read_text() == "{"
         file.write_text("{}")
         os.kill(stage, 9)
