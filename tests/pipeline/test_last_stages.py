@@ -83,6 +83,8 @@ def dataset(folder: Path, student: Detector) -> None:
     rows = [("a", 30, "F", "A", 1.5), ("b", 45, "M", "A", 1.5), ("c", 70, "F", "B", 3.0), ("d", 39, "M", "A", 1.5)]
     columns = ["patient_id", "age", "sex", "scanner", "field_strength_t"]
     write_table(folder / "tables", "patients", pd.DataFrame(rows, columns=columns))
+    bright = [{"image_id": image["id"], "brightness": 0.5 if index else None} for index, image in enumerate(images)]
+    write_table(folder / "tables", "images", pd.DataFrame(bright))
 
 
 def seen(student: Detector, pixels: torch.Tensor, region: Region) -> list[tuple[list[float], int]]:
