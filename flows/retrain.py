@@ -58,7 +58,7 @@ def retrain(
 
     Args:
         reason: why, for the records: manual, schedule, drift, new data.
-        data_revision: git revision to take data.dvc from.
+        data_revision: git revision to take data.dvc from; an event without one leaves it empty.
         accept_data: pin what lies in data/ now.
         promote: let the gate decide about the new model.
         push: `dvc push` where a remote is configured.
@@ -72,7 +72,7 @@ def retrain(
     project = Path.cwd()
     set_environment(project)
     names = tuple(pools or ())
-    order = Order(reason, data_revision, accept_data, promote, push, allow_dirty, concurrency, names)
+    order = Order(reason, data_revision or None, accept_data, promote, push, allow_dirty, concurrency, names)
     try:
         with _flow.terminable(), exclusive(prefect_home(project) / "train.lock"):
             _flow.close_ghosts()

@@ -93,7 +93,9 @@ def serve(project: Path, prefect_port: int, mlflow_port: int, running: ExitStack
         _server.wait_for(services[0], f"{address}/health")
         print(f"MLflow   {address}")
     for name, moment in _deployments.next_runs().items():
-        when = "on its triggers alone" if moment is None else f"next on {moment.astimezone():%A %Y-%m-%d %H:%M %Z}"
+        when = (
+            "by hand and on events alone" if moment is None else f"next on {moment.astimezone():%A %Y-%m-%d %H:%M %Z}"
+        )
         print(f"{name:8} {when}; logs in {prefect_home(project).name}/")
     return services
 

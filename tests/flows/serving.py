@@ -26,8 +26,7 @@ T = TypeVar("T")
 def plan_every(seconds: float, project: Path) -> None:
     """Give the project our prefect.yaml, with a schedule that a test can wait for."""
     plan = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-    (deployment,) = plan["deployments"]
-    deployment["schedules"] = [{"interval": seconds, "slug": "often", "parameters": {"reason": "schedule"}}]
+    plan["deployments"][0]["schedules"] = [{"interval": seconds, "slug": "often", "parameters": {"reason": "schedule"}}]
     (project / "prefect.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
 
 

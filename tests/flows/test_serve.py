@@ -18,7 +18,11 @@ from flows._processes import end
 from tests.flows import serving
 from tests.flows.serving import Served
 
-EMIT = "import sys; from prefect.events import emit_event; emit_event(sys.argv[1], {'prefect.resource.id': 'meddet.x'})"
+EMIT = """\
+import sys
+from prefect.events import emit_event
+emit_event(sys.argv[1], {"prefect.resource.id": "meddet.x"}, payload={"revision": "0123abc"})
+"""
 
 
 def gone(descriptors: Iterable[int]) -> bool:
@@ -57,6 +61,8 @@ def test_fault_14_a_schedule_fires_collides_survives_a_power_cut_and_finishes(pr
         emit("meddet.data.drift", served)
         drift = served.wait_for_run(lambda run: run["parameters"] == {"reason": "drift"})
         assert drift["created_by"]["type"] == "AUTOMATION"
+        emit("meddet.data.new", served)
+        served.wait_for_run(lambda run: run["parameters"] == {"reason": "new data", "data_revision": "0123abc"})
 
         family = served.family()
         assert stage in family
@@ -80,10 +86,12 @@ def test_fault_14_a_schedule_fires_collides_survives_a_power_cut_and_finishes(pr
 
 
 def assert_announced(served: Served) -> None:
-    prefect, mlflow, retrain, last = served.said()
+    prefect, mlflow, *plans, last = served.said()
     assert prefect == f"Prefect  {served.api.removesuffix('/api')}"
     assert mlflow == f"MLflow   {served.mlflow}"
+    drift, retrain = sorted(plans)
     assert re.fullmatch(r"retrain  next on \w+day \d{4}-\d\d-\d\d \d\d:\d\d \S+; logs in \.prefect/", retrain)
+    assert drift == "drift    by hand and on events alone; logs in .prefect/"
     assert last == "Ctrl-C stops all"
 
 
@@ -145,7 +153,8 @@ def test_an_address_that_is_set_stands(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_the_deployment_is_the_one_that_is_written_about() -> None:
     plan = yaml.safe_load((serving.ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-    (deployment,) = plan["deployments"]
+    deployment, drift = plan["deployments"]
+    assert (drift["entrypoint"], drift["parameters"]) == ("flows.drift.drift", {"folder": "inbox"})
     assert deployment["entrypoint"] == "flows.retrain.retrain"
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
     assert [trigger["expect"] for trigger in deployment["triggers"]] == [["meddet.data.drift"], ["meddet.data.new"]]
