@@ -72,6 +72,9 @@ def bring(project: Path, *, revision: str | None, accept: bool, write: Write) ->
     elif not (project / "data").is_dir() and (project / "data.dvc").is_file() and _dvc.has_remote(project):
         _call(["pull", "data.dvc"], project, write)
     guard_data(project)
+    if status(project, "data.dvc"):
+        # The right data, written here: until DVC's cache has them, too, they can't be pushed and count as changed.
+        _call(["commit", "--force", "data.dvc"], project, write)
     keep_split(project)
 
 

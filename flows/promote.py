@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = "promotions"
 REJECTED = 6
+SHOWN = 10
 _UNDECIDED = 1
 _EPILOG = f"""what happens:
   PROMOTE  `previous` names the old champion, `champion` the challenger                    exit 0
@@ -119,7 +120,8 @@ def promote(
             _registry.name_previous(client, current)
         _registry.name_champion(client, wanted)
     print(f"{decision.outcome}: version {wanted} against {case.against}")
-    for line in (*decision.reasons, *collected.remarks):
+    more = len(decision.reasons) - SHOWN
+    for line in (*decision.reasons[:SHOWN], *([f"and {more} reasons more"] if more > 0 else []), *collected.remarks):
         print(f"  {line}")
     print(f"  {files[0].relative_to(project)}\n{NOTICE}", flush=True)
     return REJECTED if decision.outcome == "REJECT" else 0

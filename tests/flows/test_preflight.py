@@ -211,3 +211,12 @@ def test_missing_data_are_pulled_where_a_remote_has_them(project: Path, tmp_path
     shutil.rmtree(project / ".dvc" / "cache")
     _data.bring(project, revision=None, accept=False, write=quiet)
     assert (project / "data" / "a.txt").read_text() == "a"
+
+
+def test_the_right_data_come_into_the_cache_that_lacks_them_and_count_as_unchanged(project: Path) -> None:
+    shutil.rmtree(project / ".dvc" / "cache")
+    pin = (project / "data.dvc").read_bytes()
+    assert _data.status(project, "data.dvc")
+    _data.bring(project, revision=None, accept=False, write=lambda *_: None)
+    assert _data.status(project, "data.dvc") == {}
+    assert (project / "data.dvc").read_bytes() == pin
