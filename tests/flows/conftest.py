@@ -157,9 +157,9 @@ def tracking(address: str) -> "Iterator[MlflowClient]":
     del os.environ["MLFLOW_TRACKING_URI"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Address of one database with a run; creating it takes seconds."""
+    """Address of a database of the test file's own, as tests move its names; creating it takes seconds."""
     folder = tmp_path_factory.mktemp("registry")
     address = f"sqlite:///{folder}/mlflow.db"
     with tracking(address) as client:
@@ -167,7 +167,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     return address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def good(registry: str, tiny_bundle: Path, tiny_project: Path) -> str:
     """Number of the registered `tiny_bundle`."""
     evaluation = [tiny_project / "artifacts" / "evaluate" / name for name in ("detections.json", "evaluate.json")]
@@ -189,11 +189,12 @@ def register(client: "MlflowClient", tiny_project: Path) -> Callable[[Path, Sequ
 
 @pytest.fixture
 def clone(client: "MlflowClient", good: str) -> Callable[..., str]:
-    """Make another version of what `good` holds, or of a folder like it, with other tags; give its number."""
+    """Make another version of what `good` holds, or of a folder like it, undecided, with other tags."""
 
     def make(source: str | None = None, **tags: str | None) -> str:
         like = client.get_model_version("meddet", good)
-        kept = {tag: value for tag, value in {**like.tags, **tags}.items() if value is not None}
+        undecided = {tag: value for tag, value in like.tags.items() if not tag.startswith("promotion.")}
+        kept = {tag: value for tag, value in {**undecided, **tags}.items() if value is not None}
         made = client.create_model_version("meddet", source or like.source, run_id=like.run_id, tags=kept)
         return str(made.version)
 

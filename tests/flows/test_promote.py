@@ -46,7 +46,7 @@ def loaded_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_checks, "load_back", lambda *_: None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def worse_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network, which keeps too few of its detections."""
     return vary(tiny_bundle, tmp_path_factory.mktemp("worse"), max_detections=14)

@@ -114,7 +114,7 @@ def test_a_wrong_parameter_stops_the_stage_in_one_line(project: Path) -> None:
     params = project / "params.yaml"
     good = params.read_text()
     try:
-        params.write_text(good.replace("steps: 2", "steps: many", 1))
+        params.write_text(good.replace("    steps: 2", "    steps: many", 1))
         stopped = command("python", "-m", "pipeline.pretrain", "resnet50", cwd=project)
     finally:
         params.write_text(good)
