@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from meddet.config import Count, Fraction, Positive, Section
+from meddet.config import Count, Fraction, Positive, Section, load_section
 
 ClassName = Literal["protrusion", "non-protrusion"]
 GroupKind = Literal["sex", "age", "scanner", "field_strength"]
@@ -119,14 +118,4 @@ def load_protocol(path: Path) -> Protocol:
     Errors:
         ValueError: one line that names the file, the key, what was expected and what came.
     """
-    try:
-        return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: expected the promotion protocol, found none; run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ValueError(f"{path}: {key}: {first['msg']}, got {str(first['input'])[:80]!r}{more}") from None
+    return load_section(path, Protocol, what="the promotion protocol")

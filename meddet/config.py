@@ -1,7 +1,7 @@
 """params.yaml as frozen, typed sections, one per stage. No number has its default here."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -346,6 +346,9 @@ class Machine(Section):
     """Machines."""
 
 
+Whole = TypeVar("Whole", bound=Section)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -392,15 +395,28 @@ def load_params(path: Path) -> Params:
     Errors:
         ValueError: one line that names the file, the key, what was expected and what came.
     """
+    return load_section(path, Params, what="a parameter file")
+
+
+def load_section(path: Path, kind: type[Whole], *, what: str) -> Whole:
+    """Read and check a YAML file whose whole is one section.
+
+    Args:
+        path: of the file.
+        kind: what it must be.
+        what: the file in words.
+
+    Errors:
+        ValueError: one line that names the file, the key, what was expected and what came.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Params.model_validate(content)
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ValueError(f"{path}: expected a parameter file, found none; run from the project's root") from None
-    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: expected {what}, found none; run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ValueError(f"{path}: {key}: {first['msg']}, got {first['input']!r}{more}") from None
+        raise ValueError(f"{path}: {key}: {first['msg']}, got {repr(first['input'])[:100]}{more}") from None
