@@ -254,9 +254,13 @@ def make_project(folder: Path, *, steps: int, checkpoint_steps: int) -> Path:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """Return the environment of commands in a project: its own code, our Python, one thread."""
+    """Return the environment of commands in a project: its own code, our Python, one thread, a plain shell.
+
+    DVC runs commands in $SHELL; where there is none, as under cron, in /bin/sh, which may stay as their parent.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+    ours = {"PATH": path, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+    return {**os.environ, **ours, "SHELL": "/bin/sh"}
 
 
 def _write_artifacts(folder: Path) -> None:

@@ -55,6 +55,7 @@ class StageFailed(Exception):  # noqa: N818 - an outcome that is announced, not 
         super().__init__(f"stage {stage}: {line}" + ("" if code is None else f" (exit code {code})"))
         self.stage = stage
         self.code = code
+        self.line = line
 
     @property
     def is_final(self) -> bool:

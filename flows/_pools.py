@@ -24,7 +24,7 @@ from prefect.states import Cancelling, Crashed
 from flows import _clone, _dvc, _remote
 from flows._dvc import StageFailed, StageRun
 from flows._outcome import LOG, Outcome, read_outcome
-from flows._processes import _stop_if_asked, stream
+from flows._processes import stop_if_asked, stream
 from flows._slots import PATIENCE_S, Slots
 from meddet.files import read_json
 
@@ -105,7 +105,7 @@ def _have_made(stage: str, parameters: dict[str, Any], *, slots: Slots, write: W
     with get_client(sync_client=True) as client:
         for _ in range(MAX_CRASHES):
             while True:
-                pool = slots.take(client, stage, say=lambda line: write(line, False), check=_stop_if_asked)
+                pool = slots.take(client, stage, say=lambda line: write(line, False), check=stop_if_asked)
                 write(f"on pool {pool}", False)
                 try:
                     outcome = _run(client, pool, stage, parameters, slots=slots, write=write)
@@ -153,7 +153,7 @@ def _follow(client: SyncPrefectClient, run: UUID, pool: str, *, slots: Slots, wr
     answered = time.monotonic()
     holders: frozenset[str] = frozenset()
     while True:
-        _stop_if_asked()
+        stop_if_asked()
         try:
             state = client.read_flow_run(run).state
             shown += _show(client, run, shown, write)

@@ -81,14 +81,14 @@ def stream(
         TimeoutError: the command took longer than `timeout_s`.
         Interrupted: a signal has come before or while it ran.
     """
-    _stop_if_asked()
+    stop_if_asked()
     process = start(command, folder=folder, output=subprocess.PIPE)
     with _lock:
         _running.add(process.pid)
     try:
         kept = _pump(process, write, deadline=time.monotonic() + timeout_s)
         status = process.wait()
-        _stop_if_asked()
+        stop_if_asked()
         return status, kept
     finally:
         end(process, told=bool(_stopping))
@@ -96,7 +96,8 @@ def stream(
             _running.discard(process.pid)
 
 
-def _stop_if_asked() -> None:
+def stop_if_asked() -> None:
+    """Raise `Interrupted` where a signal has come: for whoever waits without a child."""
     if _stopping:
         raise Interrupted(_stopping[0])
 

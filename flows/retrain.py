@@ -18,12 +18,12 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import _data, _dvc, _flow, _git, _preflight
+from flows._attempt import recorded
 from flows._dvc import StageFailed
 from flows._ledger import Ledger, read_ledger
 from flows._lock import Busy, exclusive
 from flows._processes import Interrupted, ended_by_signals
 from flows._server import start_server
-from flows._spool import begin
 from flows._summary import NOTICE
 
 PUSH_TIMEOUT_S = 24 * 3600.0
@@ -76,26 +76,13 @@ def retrain(
     try:
         with _flow.terminable(), exclusive(prefect_home(project) / "train.lock"):
             _flow.close_ghosts()
-            return Completed(message=_attempt(project, order))
+            with recorded(project, order.reason):
+                said = _retrain(project, order)
+            return Completed(message=said)
     except Busy as busy:
         return Cancelled(message=str(busy))
     except (StageFailed, ValueError) as error:
         return Failed(message=str(error))
-
-
-def _attempt(project: Path, order: Order) -> str:
-    """Do it, and keep for MLflow how it ended where it ended badly."""
-    attempt = begin(project, order.reason)
-    try:
-        said = _retrain(project, order)
-    except (TerminationSignal, Interrupted) as signal:
-        attempt.finish("KILLED", message=str(signal))
-        raise
-    except Exception as error:
-        attempt.finish("FAILED", error.stage if isinstance(error, StageFailed) else "", str(error))
-        raise
-    attempt.finish("FINISHED")
-    return said
 
 
 def _retrain(project: Path, order: Order) -> str:

@@ -67,8 +67,7 @@ def stage(name: str, revision: str, order: dict[str, Any]) -> State[None]:
     except (Busy, ValueError) as error:
         return Failed(message=Outcome(refused=str(error)).as_text())
     except StageFailed as failure:
-        line = str(failure).removeprefix(f"stage {name}: ").removesuffix(f" (exit code {failure.code})")
-        return Failed(message=Outcome(code=failure.code, line=line).as_text())
+        return Failed(message=Outcome(code=failure.code, line=failure.line).as_text())
 
 
 def _writer() -> Callable[[str, bool], None]:

@@ -3,7 +3,6 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from flows import _data, _dvc, _dvc_locks, _preflight, _summary
@@ -13,7 +12,6 @@ from flows._lock import Busy, exclusive
 from flows._processes import Interrupted, ended_by_signals
 from flows._screen import Screen
 from flows._server import start_server
-from flows._spool import begin
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
             wait_for_server = start_server(project)
             graph = preflight(project)
             wait_for_server()
-            runs = _attempt(project, graph, concurrency=max(1, options.concurrency), pools=pools)
+            from flows._attempt import recorded
+            from flows._flow import train
+
+            with recorded(project, "train"):
+                runs = train(project, graph, concurrency=max(1, options.concurrency), pools=pools)
     except (Busy, ConnectionError, StageFailed, ValueError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
@@ -59,23 +61,6 @@ def preflight(project: Path) -> list[_dvc.Stage]:
     _data.bring(project, revision=None, accept=False, write=Screen(in_place=False).write)
     _preflight.check_cache(project, _data.status(project), say=print)
     return _dvc.stages(project)
-
-
-def _attempt(project: Path, graph: list[_dvc.Stage], *, concurrency: int, pools: Sequence[str]) -> list[StageRun]:
-    """Run the flow, and keep for MLflow how it ended where it ended badly."""
-    from flows._flow import train
-
-    attempt = begin(project, "train")
-    try:
-        runs = train(project, graph, concurrency=concurrency, pools=pools)
-    except Interrupted as signal:
-        attempt.finish("KILLED", message=str(signal))
-        raise
-    except Exception as error:
-        attempt.finish("FAILED", error.stage if isinstance(error, StageFailed) else "", str(error))
-        raise
-    attempt.finish("FINISHED")
-    return runs
 
 
 def report(project: Path, runs: list[StageRun]) -> str:

@@ -72,7 +72,10 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def end_with_parent() -> None:
-    """Let the kernel end this process (SIGTERM) when its parent is gone; on Linux, elsewhere nothing."""
+    """Let the kernel end this process (SIGTERM) when its parent is gone; on Linux, elsewhere nothing.
+
+    The parent must be DVC, not its shell, which survives it: hence `exec` in dvc.yaml.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
