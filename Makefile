@@ -71,4 +71,5 @@ phantom-acceptance: $(READY)  ## the phantom's statistics beside the ranges of r
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml (needs uv on the path)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-package openvino-telemetry \
 		--custom-compile-command "make lock" --output-file requirements.lock
