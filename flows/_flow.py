@@ -152,10 +152,11 @@ def mirror(project: Path) -> bool:
 
 @task(persist_result=False)
 def publish(project: Path, runs: list[StageRun]) -> None:
-    """Put the tables and the pictures on the flow run's page."""
+    """Put the tables, the pictures and the places of the pages on the flow run's page."""
     results = _summary.read_results(project)
     if results.models:
-        parts = [_summary.as_markdown(results.cells()), _summary.LEGEND, *results.remarks, _summary.NOTICE]
+        pages = [f"To be opened in the project's folder: {path}" for path in _summary.pages(project)]
+        parts = [_summary.as_markdown(results.cells()), _summary.LEGEND, *results.remarks, *pages, _summary.NOTICE]
         create_markdown_artifact("\n\n".join(parts), key="results", description="Test patients")
     times = [{"stage": run.name, "state": run.state, "seconds": round(run.seconds, 1)} for run in runs]
     create_table_artifact(times, key="stage-times", description="Seconds by stage")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows import _records, _spool, _summary
 from flows._records import Lineage, Record
-from flows._tags import EVALUATION
+from flows._tags import REPORT
 
 KIND = "graph"
 _COMPARED_IMAGES = 3
@@ -36,7 +36,7 @@ class Graph:
     @property
     def evaluation(self) -> list[Path]:
         """The files that come with the model."""
-        return [self.folder / "evaluation" / name for name in EVALUATION]
+        return sorted((self.folder / "evaluation").iterdir())
 
     @property
     def code(self) -> Path:
@@ -63,15 +63,15 @@ def write_graph(project: Path, names: Sequence[str]) -> str:
     records = _records.read_records(project, names)
     lineage = _records.read_lineage(project)
     results = _summary.read_results(project)
-    linked = {
-        f"pictures/{record.name}/{path.name}": path for record in records for path in record.pictures if path.is_file()
-    }
+    linked = {f"shown/{record.name}/{path.name}": path for record in records for path in record.shown if path.is_file()}
     copied: dict[str, Path] = {}
     bundle = project / "artifacts" / "bundle"
     if bundle.is_dir() and {"package", "evaluate"} <= {record.name for record in records}:
         images = sorted((project / "artifacts" / "images").glob("*.png"))[:_COMPARED_IMAGES]
         linked |= {f"bundle/{path.name}": path for path in bundle.iterdir()}
         linked |= {f"evaluation/{name}": project / place for name, place in _PLACES.items()}
+        if "report" in {record.name for record in records}:
+            linked[f"evaluation/{REPORT}"] = project / "artifacts" / "report" / REPORT
         linked |= {f"images/{path.name}": path for path in images}
         sources = (path for path in (project / "meddet").rglob("*") if path.is_file())
         copied = {path.relative_to(project).as_posix(): path for path in sources if "__pycache__" not in path.parts}
@@ -79,7 +79,7 @@ def write_graph(project: Path, names: Sequence[str]) -> str:
         "lineage": asdict(lineage),
         "headline": results.headline(),
         "student_tags": results.student_tags(),
-        "records": [{**asdict(record), "pictures": [path.name for path in record.pictures]} for record in records],
+        "records": [{**asdict(record), "shown": [path.name for path in record.shown]} for record in records],
     }
     _spool.write_entry(project, lineage.key, KIND, content, linked=linked, copied=copied)
     return lineage.key
@@ -106,12 +106,12 @@ def read_graph(entry: _spool.Entry) -> Graph:
 
 def _record(content: Mapping[str, object], folder: Path) -> Record:
     fields = dict(content)
-    names, curves = fields.pop("pictures"), fields.pop("curves")
+    names, curves = fields.pop("shown"), fields.pop("curves")
     assert isinstance(names, list), names
     assert isinstance(curves, dict), curves
-    pictures = (folder / "pictures" / str(fields["name"]) / name for name in names)
+    shown = (folder / "shown" / str(fields["name"]) / name for name in names)
     return Record(
         **fields,  # type: ignore[arg-type]
-        pictures=tuple(path for path in pictures if path.is_file()),
+        shown=tuple(path for path in shown if path.is_file()),
         curves={name: [(step, value) for step, value in curve] for name, curve in curves.items()},
     )

@@ -42,7 +42,7 @@ def send(client: MlflowClient, entry: Entry, *, artifacts: Path) -> list[str]:
     Args:
         client: of the tracking server or database.
         entry: of the spool.
-        artifacts: folder of the pictures and models where the client writes to a database on this machine.
+        artifacts: folder of the pictures, pages and models where the client writes to a database on this machine.
 
     Errors:
         Refused: this entry doesn't get in, now or later.
@@ -138,7 +138,7 @@ def mirror(
         records: the stages.
         lineage: becomes the tags of every run.
         headline: numbers shown at the graph's own run.
-        artifacts: folder of the pictures and models where the client writes to a database on this machine.
+        artifacts: folder of the pictures, pages and models where the client writes to a database on this machine.
 
     Returns:
         run id by stage name.
@@ -180,8 +180,8 @@ def _write(client: MlflowClient, experiment: str, record: Record, lineage: Linea
     params = [Param(_name(key), value) for key, value in record.params.items()]
     for first in range(0, len(params), _PARAMS_AT_ONCE):
         client.log_batch(run.info.run_id, params=params[first : first + _PARAMS_AT_ONCE])
-    for picture in record.pictures:
-        client.log_artifact(run.info.run_id, str(picture))
+    for path in record.shown:
+        client.log_artifact(run.info.run_id, str(path))
     client.set_terminated(run.info.run_id, end_time=time_ms)
     return str(run.info.run_id)
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import yaml
 from flows._git import RESULTS
 
 Curve = list[tuple[int, float]]
+_SHOWN = (".png", ".html")
+_INTERVAL = r"ci95(\.|$)"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Record:
     params: dict[str, str]
     metrics: dict[str, float]
     curves: dict[str, Curve]
-    pictures: tuple[Path, ...]
+    shown: tuple[Path, ...]
+    """Pictures and pages, for people."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Lineage:
 
 
 def read_records(project: Path, names: Sequence[str]) -> list[Record]:
-    """Read the named stages from dvc.lock: their parameters, and the numbers, curves and pictures in reports/.
+    """Read the named stages from dvc.lock: their parameters, the numbers and curves in reports/, pictures and pages.
 
     Errors:
         ValueError: a report is not the one that dvc.lock pins.
@@ -102,20 +106,20 @@ def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _record(project: Path, name: str, entry: dict[str, Any]) -> Record:
     metrics: dict[str, float] = {}
     curves: dict[str, Curve] = {}
-    pictures: list[Path] = []
+    shown: list[Path] = []
     for out in entry.get("outs", []):
         path = project / out["path"]
-        if not out["path"].startswith("reports/"):
+        if path.suffix in _SHOWN:
+            shown.append(path)
+        elif not out["path"].startswith("reports/"):
             continue
-        if path.suffix == ".png":
-            pictures.append(path)
         elif path.suffix == ".json":
             metrics |= _numbers(json.loads(_pinned(path, out["md5"])))
         elif path.suffix == ".csv":
             curves |= _curves(_pinned(path, out["md5"]))
     params = {key: str(value) for values in entry.get("params", {}).values() for key, value in flatten(values)}
     key = f"{name}-{_sha256(json.dumps(entry, sort_keys=True).encode())[:16]}"
-    return Record(name, key, params, metrics, curves, tuple(pictures))
+    return Record(name, key, params, metrics, curves, tuple(shown))
 
 
 def _pinned(path: Path, md5: str) -> str:
@@ -126,15 +130,20 @@ def _pinned(path: Path, md5: str) -> str:
 
 
 def _numbers(content: Any) -> dict[str, float]:
-    """Numbers only: a word such as "undefined (n=0)" is no point of a curve."""
+    """Numbers only: a word such as "undefined (n=0)" is no point of a curve, and intervals stand in the report."""
     leaves = ((key, value) for key, value in flatten(content) if isinstance(value, int | float))
-    return {key: float(value) for key, value in leaves if not isinstance(value, bool) and math.isfinite(value)}
+    numbers = {key: float(value) for key, value in leaves if not isinstance(value, bool) and math.isfinite(value)}
+    return {key: value for key, value in numbers.items() if not re.search(_INTERVAL, key)}
 
 
 def _curves(text: str) -> dict[str, Curve]:
+    """Read a table by steps; another one, such as precision against recall, is not a curve over time."""
+    rows = csv.DictReader(io.StringIO(text))
     curves: dict[str, Curve] = {}
-    for index, row in enumerate(csv.DictReader(io.StringIO(text))):
-        step = int(float(row.pop("step", index)))
+    if "step" not in (rows.fieldnames or ()):
+        return curves
+    for row in rows:
+        step = int(float(row.pop("step")))
         for name, cell in row.items():
             try:
                 value = float(cell)

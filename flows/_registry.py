@@ -39,6 +39,7 @@ from flows._tags import (
     PREVIOUS,
     PROMOTED,
     REASON_TAG,
+    REPORT,
 )
 
 _TAG_LENGTH = 1000
@@ -80,7 +81,7 @@ def register(
     Args:
         client: of the registry.
         bundle: folder of the bundle, named bundle.
-        evaluation: the files named in EVALUATION, which the promotion reads.
+        evaluation: the files named in EVALUATION, which the promotion reads, and the page for people.
         run_id: the run that made it.
         code: folder of the library that the model brings along.
         images: files to compare on; they are not stored.
@@ -205,7 +206,7 @@ def name_previous(client: MlflowClient, number: str | None) -> None:
 
 def _named(files: Sequence[Path]) -> dict[str, Path]:
     named = {path.name: path for path in files}
-    assert tuple(sorted(named)) == EVALUATION, sorted(named)
+    assert set(EVALUATION) <= set(named) <= {*EVALUATION, REPORT}, sorted(named)
     return named
 
 

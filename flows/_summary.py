@@ -36,6 +36,12 @@ COST = (
     Column("p50 ms", ("latency", "onnxruntime", "p50_ms"), "{:.1f}"),
 )
 SPEED = Column("speed ratio", (), "{:.2f}")
+_TOLD = {
+    "ap50.any": "AP50 any class",
+    "disc_auc": "disc AUC",
+    "sensitivity.protrusion": "sensitivity for protrusion",
+    "false_positives_per_image.protrusion": "at false positives per image",
+}
 LEGEND = (
     "AP50: COCO's, IoU 0.5, test patients; recall: IoU 0.5, above the detection threshold;\n"
     "disc AUC: protrusion or not, of located discs, beside what the disc's level alone tells;\n"
@@ -92,7 +98,20 @@ def read_results(project: Path) -> Results:
             values[SPEED.title] = teacher_ms / values[COST[-1].title]
         if known := {title: value for title, value in values.items() if value is not None}:
             models[name] = known
-    return Results(models, (*evaluate.get("remarks", ()), *_comparison(against, _at(benchmark, ("paper",)) or {})))
+    remarks = [*_intervals(evaluate), *evaluate.get("remarks", ())]
+    return Results(models, (*remarks, *_comparison(against, _at(benchmark, ("paper",)) or {})))
+
+
+def _intervals(evaluate: dict[str, Any]) -> list[str]:
+    """How sure the student's numbers are."""
+    block = _at(evaluate, ("student", "operation")) or {}
+    told = []
+    for name, words in _TOLD.items():
+        value, ends = _at(block, ("metrics", name)), _at(block, ("ci95", name))
+        if isinstance(value, float) and ends:
+            told.append(f"{words} {value:.3f} ({' to '.join(f'{end:.3f}' for end in ends)})")
+    patients = _at(block, ("n", "patients"))
+    return [f"student, 95 % intervals over {patients} patients: {', '.join(told)}"] if told else []
 
 
 def _comparison(against: dict[str, Any], paper: dict[str, Any]) -> list[str]:

@@ -14,3 +14,5 @@ PROMOTED, ROLLED_BACK = "PROMOTE", "ROLLED-BACK"
 
 EVALUATION = ("detections.json", "evaluate.json", "split.json")
 """Files that come with a version for the promotion."""
+REPORT = "report.html"
+"""The page for people, which comes with it where the graph has one."""
