@@ -22,13 +22,14 @@ def main(params: Params) -> None:
     from meddet import bundle
     from meddet.card import model_card
     from meddet.cost import cost
-    from meddet.data.coco import load_part, read_coco
+    from meddet.data.coco import read_coco
     from meddet.evaluate.operating import call_discs, choose_operating_points
     from meddet.files import read_json, write_json
     from meddet.inference import detect_all
     from meddet.models.detector import load_detector
     from meddet.models.locator import load_locator
     from pipeline import _training as shared
+    from pipeline._facts import facts_of
 
     detector, size = load_detector(ARTIFACTS / "distill")
     locator, settings = load_locator(ARTIFACTS / "locate")
@@ -39,7 +40,6 @@ def main(params: Params) -> None:
     operating = choose_operating_points(detections, targets, least_score=params.detect.score_threshold)
     thresholds = {name: point.threshold for name, point in operating.items()}
     called = [call_discs(each, thresholds, nms_iou=params.detect.nms_iou) for each in detections]
-    parts = {part: load_part(shared.COCO, shared.SPLIT, part) for part in ("train", "validation", "test")}
     config = bundle.Config(
         arguments=read_json(ARTIFACTS / "distill" / "model.json")["arguments"],
         input_size=size,
@@ -52,19 +52,14 @@ def main(params: Params) -> None:
     data_md5 = read_coco(shared.COCO).data_md5
     code = bundle.code_fingerprint(Path(meddet.__file__).parent, Path(__file__).parent)
     reference = reference_of(params, validation=images, detections=detections, called=called)
-    card = model_card(
+    facts = facts_of(
+        params,
         data_md5=data_md5,
-        code=code,
-        input_size=size,
+        code_sha256=code,
         cost=cost(detector, size),
-        teachers=params.teachers,
-        method=params.distill.method.name,
-        inherited_from=params.distill.method.anchor if params.distill.inherit == "anchor" else None,
-        training=params.distill.schedule.model_dump(),
-        images={part: len(samples) for part, samples in parts.items()},
-        patients={part: len({sample.patient_id for sample in samples}) for part, samples in parts.items()},
+        input_size=size,
         operating=operating,
-        rule=reference.rule,
+        conformal=None,
     )
     chosen = range(min(PARITY_IMAGES, len(images)))
     tolerance = bundle.Tolerance(box_px=params.package.box_tolerance_px, score=params.package.score_tolerance)
@@ -74,7 +69,7 @@ def main(params: Params) -> None:
         locator=locator,
         config=config,
         reference=reference,
-        card=card,
+        card=model_card(facts),
         data_md5=data_md5,
         code=code,
         images=[images.pixels(index) for index in chosen],

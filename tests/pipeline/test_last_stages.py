@@ -85,6 +85,11 @@ def dataset(folder: Path, student: Detector) -> None:
     write_table(folder / "tables", "patients", pd.DataFrame(rows, columns=columns))
     bright = [{"image_id": image["id"], "brightness": 0.5 if index else None} for index, image in enumerate(images)]
     write_table(folder / "tables", "images", pd.DataFrame(bright))
+    reports = folder.parent / "reports"
+    write_json(reports / "enrolment.json", {"scanned": 5, "enrolled": 4, "excluded": {"operated": 1, "quality": 0}})
+    write_json(reports / "raters.json", {"raters": ["a"]})
+    numbers = {part: {"patients": len(ids), "images": 2 * len(ids) - ids.count("d")} for part, ids in PARTS.items()}
+    write_json(reports / "split.json", {"parts": numbers})
 
 
 def seen(student: Detector, pixels: torch.Tensor, region: Region) -> list[tuple[list[float], int]]:
@@ -126,7 +131,8 @@ def test_package_writes_a_bundle_whose_thresholds_it_reports(project: Path) -> N
     assert report["data_md5"] == "0.dir"
     card = (project / "artifacts/bundle/card.md").read_text()
     assert "must not be used for diagnosis" in card
-    assert "| test | 2 | 3 |" in card
+    assert "| test | 2 | 3 | 1 F, 1 M; age median 54 (quartiles 47 and 62), 39 to 70; 1 at 1.5 T, 1 at 3 T |" in card
+    assert "operated 1." in card
 
 
 def test_evaluate_counts_what_its_numbers_rest_on(project: Path) -> None:
