@@ -1,8 +1,8 @@
 """The bundle: the model as users receive it. Its only writer and its only reader.
 
 A folder of detector.safetensors, locator.safetensors, config.json, detector.onnx, locator.onnx, reference.json (what
-new studies are compared with), card.md and manifest.json, which holds the SHA-256 of every other file. Nothing in it
-is a pickle.
+new studies are compared with), model_card.md, claim_checklist.md and manifest.json, which holds the SHA-256 of every
+other file. Nothing in it is a pickle.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from meddet.bundle_config import FILES, FORMAT, MANIFEST, Config, Tolerance, rea
 from meddet.bundle_engines import ENGINES, Engine, read_detector, require_same, weights
 from meddet.data.transforms import prepare
 from meddet.drift.reference import Reference, read_reference, write_reference
+from meddet.evaluate.levels import name_detections
 from meddet.files import write_atomic, write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector
@@ -85,6 +86,16 @@ class Bundle:
             region = self.locate(image)
             return self.detect(image, region), region
 
+    def name(self, detections: Detections, region: Region) -> tuple[str, ...]:
+        """Name the level of each detection of an image, "" where in doubt.
+
+        Args:
+            detections: every one that `predict` returned.
+            region: that it returned with them.
+        """
+        config = self.config
+        return name_detections(detections, region, config.levels, confidence=config.calibration.place)
+
 
 def write_bundle(
     folder: Path,
@@ -94,6 +105,7 @@ def write_bundle(
     config: Config,
     reference: Reference,
     card: str,
+    claims: str,
     data_md5: str,
     code: str,
     images: Sequence[Float[Tensor, "1 h w"]],
@@ -109,6 +121,7 @@ def write_bundle(
         config: goes to config.json.
         reference: goes to reference.json.
         card: the model card, Markdown.
+        claims: the reporting checklist, Markdown.
         data_md5: of the data set it was trained on.
         code: fingerprint of the sources (`code_fingerprint`).
         images: real images on which the engines are compared.
@@ -125,7 +138,8 @@ def write_bundle(
         write_atomic(work / "locator.safetensors", weights(locator))
         write_config(work / "config.json", config)
         write_reference(work / "reference.json", reference)
-        write_atomic(work / "card.md", card.encode())
+        write_atomic(work / "model_card.md", card.encode())
+        write_atomic(work / "claim_checklist.md", claims.encode())
         export.export_detector(detector, size=config.input_size, path=work / "detector.onnx")
         export.export_locator(locator, size=config.locator.size, path=work / "locator.onnx")
         parity = require_same(work, config, images=images, regions=regions, tolerance=tolerance)

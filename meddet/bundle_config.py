@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from meddet.classes import CLASSES
+from meddet.evaluate.calibration import Calibration
+from meddet.evaluate.conformal import Conformal
+from meddet.evaluate.levels import Knots, LevelPrior
 from meddet.files import read_json, write_json
 from meddet.models.locator import LocatorSettings
 
-FORMAT = 3
+FORMAT = 4
 FILES = (
-    *("card.md", "config.json", "detector.onnx", "detector.safetensors"),
-    *("locator.onnx", "locator.safetensors", "reference.json"),
+    *("claim_checklist.md", "config.json", "detector.onnx", "detector.safetensors"),
+    *("locator.onnx", "locator.safetensors", "model_card.md", "reference.json"),
 )
 MANIFEST = "manifest.json"
 
@@ -39,6 +42,12 @@ class Config:
     """Most detections of one image."""
     operating_point: dict[str, float]
     """Score threshold by class, chosen on validation."""
+    calibration: Calibration
+    """What scores are worth, fitted on validation."""
+    levels: LevelPrior | None
+    """Where discs lie, from the training annotations; None names nothing."""
+    conformal: Conformal
+    """The promise on missed protrusions, from validation."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,25 @@ def read_config(path: Path) -> Config:
         content["locator"] = LocatorSettings(**content["locator"])
         for key in ("input_size", "percentiles"):
             content[key] = tuple(content[key])
+        content["calibration"] = _calibration(content["calibration"])
+        content["levels"] = content["levels"] and _levels(**content["levels"])
+        content["conformal"] = Conformal(**content["conformal"])
         return Config(**content)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected the configuration of a bundle, got an error: {error}") from None
+
+
+def _calibration(content: dict[str, Any]) -> Calibration:
+    by_class = {name: _knots(**content["detection"][name]) for name in CLASSES}
+    return Calibration(by_class, _knots(**content["place"]), _knots(**content["disc"]))
+
+
+def _knots(score: list[float], value: list[float]) -> Knots:
+    return Knots(tuple(score), tuple(value))
+
+
+def _levels(mean: list[float], covariance: list[list[float]], images: int) -> LevelPrior:
+    return LevelPrior(tuple(mean), tuple(map(tuple, covariance)), images)
 
 
 def verified(folder: Path) -> dict[str, Any]:

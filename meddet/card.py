@@ -3,8 +3,9 @@
 from meddet.classes import CLASSES
 from meddet.drift.features import FEATURES
 from meddet.drift.reference import LEAST_STUDIES, QUANTILES
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.pr import OperatingPoint
-from meddet.facts import BLANK, Conformal, Facts
+from meddet.facts import BLANK, Facts
 
 
 def model_card(facts: Facts) -> str:

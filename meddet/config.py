@@ -306,6 +306,8 @@ class Package(Section):
     """Largest accepted difference of ONNX and torch boxes, in input pixels."""
     score_tolerance: Positive
     """Largest accepted difference of ONNX and torch scores."""
+    conformal_alpha: Annotated[float, Field(gt=0, lt=1)]
+    """Largest expected share of a patient's protrusions missed at the conformal threshold."""
     drift: Drift
     """Rule of the drift monitor."""
 

@@ -8,20 +8,11 @@ import pandas as pd
 
 from meddet.cost import Cost
 from meddet.drift.reference import Rule
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.pr import OperatingPoint
 
 BLANK = "_not known_"
 """Stands where somebody who knows must write."""
-
-
-@dataclass(frozen=True)
-class Conformal:
-    """The promise on the miss rate, and the score threshold that holds it; None where no threshold does."""
-
-    alpha: float
-    threshold: float | None
-    patients: int
-    """Of the validation part."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pipeline._stage import ARTIFACTS, REPORTS
 
 if TYPE_CHECKING:
     from meddet.cost import Cost
+    from meddet.evaluate.conformal import Conformal
     from meddet.evaluate.pr import OperatingPoint
-    from meddet.facts import Conformal, Facts
+    from meddet.facts import Facts
 
 _PARTS = ("train", "validation", "test")
 _VERSIONED = ("lightning", "numpy", "onnxruntime", "torch", "torchvision")

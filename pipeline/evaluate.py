@@ -8,7 +8,9 @@ from meddet.config import Params
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:
+    from meddet.bundle import Bundle
     from meddet.data.batches import ImageSet
+    from meddet.evaluate.levels import LevelPrior
     from meddet.evaluate.scored import Found, Scored
     from meddet.structures import Detections
 
@@ -17,6 +19,7 @@ SHOWN = {"baseline": "plain student"}
 
 def main(params: Params) -> None:
     """Write reports/evaluate.json, reports/evaluate/*.png and artifacts/evaluate."""
+    from meddet.bundle import load_bundle
     from meddet.data.coco import load_part, read_coco
     from meddet.data.table import read_table
     from meddet.evaluate.groups import patient_groups
@@ -26,11 +29,12 @@ def main(params: Params) -> None:
     from pipeline import _training as shared
 
     test, validation = shared.load_part_images("test"), shared.load_part_images("validation")
-    found = {STUDENT: bundled_student(test)}
+    bundle = load_bundle(ARTIFACTS / "bundle")
+    found = {STUDENT: bundled_student(bundle, test)}
     folders = {"baseline": ARTIFACTS / "baseline"}
     folders |= {name: ARTIFACTS / "pretrain" / name for name in params.teachers}
     for name, folder in folders.items():
-        found[name] = trained(name, folder, params, test=test, validation=validation)
+        found[name] = trained(name, folder, params, test=test, validation=validation, levels=bundle.config.levels)
     listing = ARTIFACTS / "evaluate" / "detections.json"
     groups = patient_groups(read_table(ARTIFACTS / "tables", "patients"))
     data_md5 = read_coco(shared.COCO).data_md5
@@ -42,23 +46,24 @@ def main(params: Params) -> None:
     write_atomic(REPORTS / "evaluate" / "gallery.png", gallery_picture(models[STUDENT], test, params))
 
 
-def bundled_student(test: "ImageSet") -> "Found":
+def bundled_student(bundle: "Bundle", test: "ImageSet") -> "Found":
     """Detect with the bundle as its users do."""
     from tqdm import tqdm
 
-    from meddet.bundle import load_bundle
     from meddet.evaluate.report import detect_bundled
 
     indices = tqdm(range(len(test)), desc="evaluate student", unit="image", mininterval=1, dynamic_ncols=True)
-    return detect_bundled(load_bundle(ARTIFACTS / "bundle"), (test.pixels(index)[0].numpy() for index in indices))
+    return detect_bundled(bundle, (test.pixels(index)[0].numpy() for index in indices))
 
 
-def trained(name: str, folder: Path, params: Params, *, test: "ImageSet", validation: "ImageSet") -> "Found":
-    """Detect with what a training stage wrote; choose its thresholds on validation, as package does."""
+def trained(
+    name: str, folder: Path, params: Params, *, test: "ImageSet", validation: "ImageSet", levels: "LevelPrior | None"
+) -> "Found":
+    """Detect with what a training stage wrote; fit how it is read on validation, as package does."""
     import torch
     from tqdm import tqdm
 
-    from meddet.evaluate.operating import choose_operating_points
+    from meddet.evaluate.reading import fit_reading
     from meddet.evaluate.scored import Found
     from meddet.inference import batch_indices, detect_all
     from meddet.models.detector import load_detector
@@ -71,13 +76,22 @@ def trained(name: str, folder: Path, params: Params, *, test: "ImageSet", valida
         batches = tqdm(batch_indices(len(images), 16), desc=f"evaluate {name} on {part}", unit="batch", mininterval=1)
         return detect_all(detector, images, size=size, batches=batches, **limits)
 
-    targets = [sample.target for sample in validation.samples]
-    points = choose_operating_points(found(validation, "validation"), targets, least_score=limits["score_threshold"])
+    reading = fit_reading(
+        found(validation, "validation"),
+        validation.samples,
+        levels=levels,
+        least_score=limits["score_threshold"],
+        alpha=params.package.conformal_alpha,
+    )
+    detections = found(test, "test")
     return Found(
-        detections=found(test, "test"),
-        thresholds={label: point.threshold for label, point in points.items()},
+        detections=detections,
+        named=reading.name(detections, test.regions),
+        thresholds=reading.thresholds,
         score_threshold=limits["score_threshold"],
         nms_iou=limits["nms_iou"],
+        calibration=reading.calibration,
+        conformal=reading.conformal,
     )
 
 

@@ -21,9 +21,12 @@ def main(params: Params) -> None:
     import meddet
     from meddet import bundle
     from meddet.card import model_card
+    from meddet.claims import claim_checklist
     from meddet.cost import cost
-    from meddet.data.coco import read_coco
-    from meddet.evaluate.operating import call_discs, choose_operating_points
+    from meddet.data.coco import load_part, read_coco
+    from meddet.evaluate.conformal import HOLDS_IF
+    from meddet.evaluate.operating import call_discs
+    from meddet.evaluate.reading import fit_reading, level_prior
     from meddet.files import read_json, write_json
     from meddet.inference import detect_all
     from meddet.models.detector import load_detector
@@ -36,17 +39,25 @@ def main(params: Params) -> None:
     images = shared.load_part_images("validation")
     limits = params.detect.model_dump()
     detections = detect_all(detector, images, size=size, **limits)
-    targets = [sample.target for sample in images.samples]
-    operating = choose_operating_points(detections, targets, least_score=params.detect.score_threshold)
-    thresholds = {name: point.threshold for name, point in operating.items()}
-    called = [call_discs(each, thresholds, nms_iou=params.detect.nms_iou) for each in detections]
+    train, regions = load_part(shared.COCO, shared.SPLIT, "train"), shared.load_regions()
+    reading = fit_reading(
+        detections,
+        images.samples,
+        levels=level_prior(train, [regions[sample.image_id] for sample in train]),
+        least_score=params.detect.score_threshold,
+        alpha=params.package.conformal_alpha,
+    )
+    called = [call_discs(each, reading.thresholds, nms_iou=params.detect.nms_iou) for each in detections]
     config = bundle.Config(
         arguments=read_json(ARTIFACTS / "distill" / "model.json")["arguments"],
         input_size=size,
         locator=settings,
         percentiles=params.ingest.percentiles,
         max_pixels=params.ingest.max_pixels,
-        operating_point=thresholds,
+        operating_point=reading.thresholds,
+        calibration=reading.calibration,
+        levels=reading.levels,
+        conformal=reading.conformal,
         **limits,
     )
     data_md5 = read_coco(shared.COCO).data_md5
@@ -58,8 +69,8 @@ def main(params: Params) -> None:
         code_sha256=code,
         cost=cost(detector, size),
         input_size=size,
-        operating=operating,
-        conformal=None,
+        operating=reading.operating,
+        conformal=reading.conformal,
     )
     chosen = range(min(PARITY_IMAGES, len(images)))
     tolerance = bundle.Tolerance(box_px=params.package.box_tolerance_px, score=params.package.score_tolerance)
@@ -70,6 +81,7 @@ def main(params: Params) -> None:
         config=config,
         reference=reference,
         card=model_card(facts),
+        claims=claim_checklist(facts),
         data_md5=data_md5,
         code=code,
         images=[images.pixels(index) for index in chosen],
@@ -77,8 +89,10 @@ def main(params: Params) -> None:
         tolerance=tolerance,
     )
     report = {
-        "operating_point": {name: asdict(point) for name, point in operating.items()},
+        "operating_point": {name: asdict(point) for name, point in reading.operating.items()},
         "operating_point_rule": "greatest F1 at IoU 0.5 on the validation part, class by class",
+        "conformal": asdict(reading.conformal) | {"holds_if": HOLDS_IF, "reason": reading.conformal.reason},
+        "levels": {"training_images": reading.levels.images if reading.levels else 0},
         "onnx_against_torch": {"images": parity.images, "largest_box_px": parity.box_px, "largest_score": parity.score},
         "bytes": {name: (ARTIFACTS / "bundle" / name).stat().st_size for name in bundle.FILES},
         "data_md5": data_md5,

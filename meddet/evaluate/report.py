@@ -46,11 +46,15 @@ NOTES = {
 def detect_bundled(bundle: Bundle, images: Iterable[Float[np.ndarray, "_ _"]]) -> Found:
     """Detect with a bundle as its users do: one image in [0, 1] at a time, its own locator and thresholds."""
     config = bundle.config
+    seen = [bundle.predict(pixels) for pixels in images]
     return Found(
-        detections=[bundle.predict(pixels)[0] for pixels in images],
+        detections=[detections for detections, _ in seen],
+        named=[bundle.name(detections, region) for detections, region in seen],
         thresholds=bundle.operating_point,
         score_threshold=config.score_threshold,
         nms_iou=config.nms_iou,
+        calibration=config.calibration,
+        conformal=config.conformal,
     )
 
 

@@ -7,7 +7,7 @@ canonical file). A model that was trained on other data, and tested on the same 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,13 +15,16 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from meddet.classes import CLASSES
+from meddet.classes import CLASSES, Level
 from meddet.data.coco import Sample
+from meddet.evaluate.calibration import Calibration
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.discs import disc_levels
+from meddet.evaluate.levels import Knots
 from meddet.files import write_atomic
 from meddet.structures import Detections, Target
 
-FORMAT = 1
+FORMAT = 2
 _BOX_DECIMALS = 3
 _SCORE_DECIMALS = 6
 _HASHED = ("image_id", "patient_id", "image_md5", "discs")
@@ -43,12 +46,16 @@ class Scored:
     levels: tuple[tuple[str, ...], ...]
     """Of each annotated disc, "" if unknown."""
     detections: tuple[Detections, ...]
+    named: tuple[tuple[str, ...], ...]
+    """Level that the model gave each detection, "" where it abstained."""
     thresholds: dict[str, float]
     """Operating point by class, chosen on validation."""
     score_threshold: float
     """Score below which detections were dropped."""
     nms_iou: float
     """IoU above which two boxes are at one place."""
+    calibration: Calibration
+    conformal: Conformal
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,13 @@ class Found:
     """What a model found on the images of the test part, in their order, and how it is read."""
 
     detections: Sequence[Detections]
+    named: Sequence[Sequence[str]]
+    """Level of each detection, "" where the model abstained."""
     thresholds: Mapping[str, float]
     score_threshold: float
     nms_iou: float
+    calibration: Calibration
+    conformal: Conformal
 
 
 def write_scored(
@@ -162,6 +173,7 @@ class _Detection(_Part):
     box_xyxy_px: _Box
     label: _Label
     score: float = Field(ge=0, le=1)
+    level: Level | Literal[""]
 
 
 class _Image(_Part):
@@ -175,14 +187,33 @@ class _Limits(_Part):
     nms_iou: float = Field(ge=0, le=1)
 
 
+class _Knots(_Part):
+    score: tuple[float, ...]
+    value: tuple[float, ...]
+
+
+class _Calibration(_Part):
+    detection: dict[_Label, _Knots]
+    place: _Knots
+    disc: _Knots
+
+
+class _Conformal(_Part):
+    alpha: float = Field(gt=0, lt=1)
+    threshold: float | None
+    patients: int = Field(ge=0)
+
+
 class _Model(_Part):
     operating_point: dict[_Label, float]
     limits: _Limits
+    calibration: _Calibration
+    conformal: _Conformal
     images: tuple[_Image, ...]
 
 
 class _File(_Part):
-    format: Literal[1]
+    format: Literal[2]
     test_md5: str = _Hash
     data_md5: str
     ground_truth: tuple[_Truth, ...]
@@ -195,8 +226,10 @@ def _scored(content: _File, name: str, path: Path) -> Scored:
     where = f"{path}: models.{name}"
     if [(row.image_id, row.patient_id) for row in model.images] != [(row.image_id, row.patient_id) for row in truth]:
         raise ValueError(f"{where}.images: expected the images and patients of ground_truth in its order, got others")
-    if set(model.operating_point) != set(CLASSES):
-        raise ValueError(f"{where}.operating_point: expected {', '.join(CLASSES)}, got {sorted(model.operating_point)}")
+    by_class = {"operating_point": [*model.operating_point], "calibration.detection": [*model.calibration.detection]}
+    for key, names in by_class.items():
+        if set(names) != set(CLASSES):
+            raise ValueError(f"{where}.{key}: expected {', '.join(CLASSES)}, got {sorted(names)}")
     return Scored(
         test_md5=content.test_md5,
         data_md5=content.data_md5,
@@ -206,9 +239,21 @@ def _scored(content: _File, name: str, path: Path) -> Scored:
         targets=tuple(Target(*_tensors(row.discs)) for row in truth),
         levels=tuple(tuple(disc.level for disc in row.discs) for row in truth),
         detections=tuple(_detections(row.detections) for row in model.images),
+        named=tuple(tuple(found.level for found in row.detections) for row in model.images),
         thresholds={label: model.operating_point[label] for label in CLASSES},  # type: ignore[index]
         score_threshold=model.limits.score_threshold,
         nms_iou=model.limits.nms_iou,
+        calibration=_calibration(model.calibration),
+        conformal=Conformal(**model.conformal.model_dump()),
+    )
+
+
+def _calibration(model: _Calibration) -> Calibration:
+    by_class, place, disc = model.detection, model.place, model.disc
+    return Calibration(
+        {label: Knots(by_class[label].score, by_class[label].value) for label in CLASSES},  # type: ignore[index]
+        Knots(place.score, place.value),
+        Knots(disc.score, disc.value),
     )
 
 
@@ -245,14 +290,20 @@ def _model(found: Found, samples: Sequence[Sample]) -> dict[str, Any]:
             "image_id": sample.image_id,
             "patient_id": sample.patient_id,
             "detections": [
-                {**row, "score": round(score, _SCORE_DECIMALS)}
-                for row, score in zip(_rows(each), each.scores.tolist(), strict=True)
+                {**row, "score": round(score, _SCORE_DECIMALS), "level": level}
+                for row, score, level in zip(_rows(each), each.scores.tolist(), names, strict=True)
             ],
         }
-        for sample, each in zip(samples, found.detections, strict=True)
+        for sample, each, names in zip(samples, found.detections, found.named, strict=True)
     ]
     limits = {"score_threshold": found.score_threshold, "nms_iou": found.nms_iou}
-    return {"operating_point": dict(found.thresholds), "limits": limits, "images": images}
+    return {
+        "operating_point": dict(found.thresholds),
+        "limits": limits,
+        "calibration": asdict(found.calibration),
+        "conformal": asdict(found.conformal),
+        "images": images,
+    }
 
 
 def _rows(boxed: Target | Detections) -> Iterator[dict[str, Any]]:

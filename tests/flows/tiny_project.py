@@ -15,6 +15,8 @@ from meddet.data.canonical import write_canonical
 from meddet.data.coco import load_part
 from meddet.data.images import read_canonical
 from meddet.drift.reference import Rule, build_reference
+from meddet.evaluate.calibration import UNCALIBRATED
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.operating import call_discs
 from meddet.evaluate.report import detect_bundled, evaluation_report
 from meddet.evaluate.scored import read_models, write_scored
@@ -52,6 +54,9 @@ def write_tiny_bundle(folder: Path) -> Path:
         nms_iou=0.6,
         max_detections=20,
         operating_point=dict.fromkeys(CLASSES, 0.2),
+        calibration=UNCALIBRATED,
+        levels=None,
+        conformal=Conformal(0.1, None, 0),
     )
     bundle.write_bundle(
         folder / "bundle",
@@ -60,6 +65,7 @@ def write_tiny_bundle(folder: Path) -> Path:
         config=config,
         reference=build_reference({"train": [], "validation": []}, rule=Rule(40, 20, 0.001, 0.25, 5)),
         card="# MedDet\n",
+        claims="# Checklist\n",
         data_md5=DATA_MD5,
         code="abc",
         images=[torch.rand(1, 80, 60)],
@@ -72,7 +78,7 @@ def write_tiny_bundle(folder: Path) -> Path:
 def vary(made: Path, folder: Path, *, card: str = "# Another\n", **config: object) -> Path:
     """Copy a bundle with another card, which is another hash, and with changes of its configuration."""
     other = Path(shutil.copytree(made, folder / "bundle"))
-    (other / "card.md").write_text(card)
+    (other / "model_card.md").write_text(card)
     write_json(other / "config.json", json.loads((other / "config.json").read_text()) | config)
     return vouch(other)
 

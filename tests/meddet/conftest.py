@@ -16,6 +16,9 @@ from meddet.data.coco import Sample
 from meddet.data.transforms import draw_change
 from meddet.drift.features import FEATURES
 from meddet.drift.reference import Rule, build_reference
+from meddet.evaluate.calibration import Calibration
+from meddet.evaluate.conformal import Conformal
+from meddet.evaluate.levels import Knots, LevelPrior
 from meddet.models.detector import build_detector
 from meddet.models.locator import Locator, LocatorSettings
 from meddet.structures import Region, Target
@@ -65,6 +68,12 @@ SMALL_ARGUMENTS = {
     "solver": "fast",
     "ode_steps": 4,
 }
+# Six discs below each other in the middle of the region.
+SMALL_LEVELS = LevelPrior(
+    mean=tuple(float(value) for row in range(6) for value in (0.5, 0.1 + 0.15 * row)),
+    covariance=tuple(tuple(row) for row in (0.03**2 * np.eye(12)).tolist()),
+    images=40,
+)
 SMALL_CONFIG = bundle.Config(
     arguments=SMALL_ARGUMENTS,
     input_size=(160, 136),
@@ -75,6 +84,13 @@ SMALL_CONFIG = bundle.Config(
     nms_iou=0.6,
     max_detections=100,
     operating_point={"protrusion": 0.2, "non-protrusion": 0.3},
+    calibration=Calibration(
+        {"protrusion": Knots((0.1, 0.6), (0.05, 0.7)), "non-protrusion": Knots((0.1, 0.6), (0.1, 0.8))},
+        Knots((0.05, 0.5), (0.02, 0.9)),
+        Knots((0.2, 0.8), (0.25, 0.75)),
+    ),
+    levels=SMALL_LEVELS,
+    conformal=Conformal(0.1, 0.12, 20),
 )
 # Of thirty patients each feature takes the values 0, 1/30, ... 29/30.
 SMALL_REFERENCE = build_reference(
@@ -95,6 +111,7 @@ def _write_small_bundle(folder: Path, *, seed: int = 0, **changes: Any) -> expor
         "config": SMALL_CONFIG,
         "reference": SMALL_REFERENCE,
         "card": "# MedDet\n",
+        "claims": "# Checklist\n",
         "data_md5": "d41d8.dir",
         "code": "abc",
         "images": [torch.rand(1, 120, 100)],

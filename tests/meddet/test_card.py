@@ -10,8 +10,9 @@ from meddet.card import model_card
 from meddet.claims import claim_checklist
 from meddet.cost import Cost
 from meddet.drift.reference import Rule
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.pr import OperatingPoint
-from meddet.facts import BLANK, Conformal, Facts, describe_people, describe_readers
+from meddet.facts import BLANK, Facts, describe_people, describe_readers
 
 
 @pytest.fixture

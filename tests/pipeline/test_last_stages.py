@@ -129,7 +129,7 @@ def test_package_writes_a_bundle_whose_thresholds_it_reports(project: Path) -> N
     assert load_bundle(project / "artifacts/bundle").operating_point == thresholds
     assert report["onnx_against_torch"]["images"] == 2
     assert report["data_md5"] == "0.dir"
-    card = (project / "artifacts/bundle/card.md").read_text()
+    card = (project / "artifacts/bundle/model_card.md").read_text()
     assert "must not be used for diagnosis" in card
     assert "| test | 2 | 3 | 1 F, 1 M; age median 54 (quartiles 47 and 62), 39 to 70; 1 at 1.5 T, 1 at 3 T |" in card
     assert "operated 1." in card

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from meddet.classes import LEVELS
+from meddet.evaluate.calibration import UNCALIBRATED
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.scored import Scored
 from meddet.structures import Detections, Target
 
@@ -17,7 +19,7 @@ from meddet.structures import Detections, Target
 def _make_scored(*, patients: int = 12, skill: float = 0.8, noise: float = 2.0, seed: int = 0) -> Scored:
     """Two images of each patient with six discs; of each disc three boxes, their class right with `skill`."""
     truth, model = np.random.default_rng(0), np.random.default_rng([seed, 1])
-    targets, detections = [], []
+    targets, detections, named = [], [], []
     for _ in range(2 * patients):
         corner = np.stack([truth.uniform(20, 60, 6), 10.0 + 40 * np.arange(6)], axis=1)
         boxes = np.concatenate([corner, corner + truth.uniform((30, 15), (50, 25), (6, 2))], axis=1)
@@ -32,6 +34,7 @@ def _make_scored(*, patients: int = 12, skill: float = 0.8, noise: float = 2.0, 
         targets.append(Target(torch.tensor(boxes, **floats), torch.tensor(labels)))
         found = (torch.tensor(noisy[order], **floats), torch.tensor(scores[order], **floats))
         detections.append(Detections(*found, torch.tensor(guesses[order])))
+        named.append(tuple(np.repeat(LEVELS, 3)[order].tolist()))
     names = [hashlib.md5(str(patient).encode()).hexdigest()[:8] for patient in range(patients)]
     return Scored(
         test_md5="0" * 32,
@@ -42,9 +45,12 @@ def _make_scored(*, patients: int = 12, skill: float = 0.8, noise: float = 2.0, 
         targets=tuple(targets),
         levels=(LEVELS,) * (2 * patients),
         detections=tuple(detections),
+        named=tuple(named),
         thresholds={"protrusion": 0.5, "non-protrusion": 0.5},
         score_threshold=0.05,
         nms_iou=0.6,
+        calibration=UNCALIBRATED,
+        conformal=Conformal(0.1, 0.3, 20),
     )
 
 
@@ -54,7 +60,7 @@ def _pick(scored: Scored, images: list[int]) -> Scored:
     def chosen(values: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(values[index] for index in images)
 
-    per_image = ("image_ids", "patients", "groups", "targets", "levels", "detections")
+    per_image = ("image_ids", "patients", "groups", "targets", "levels", "detections", "named")
     return replace(scored, **{name: chosen(getattr(scored, name)) for name in per_image})
 
 

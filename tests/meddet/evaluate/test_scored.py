@@ -10,6 +10,9 @@ import torch
 from meddet.classes import LEVELS
 from meddet.data.coco import Sample
 from meddet.data.images import write_canonical
+from meddet.evaluate.calibration import IDENTITY, Calibration
+from meddet.evaluate.conformal import Conformal
+from meddet.evaluate.levels import Knots
 from meddet.evaluate.scored import Found, read_models, read_scored, write_scored
 from meddet.structures import Detections, Target
 
@@ -24,11 +27,17 @@ def sample(image_id: int, patient: str) -> Sample:
 
 
 SAMPLES = [sample(3, "p"), sample(4, "q")]
+CALIBRATION = Calibration(
+    {"protrusion": Knots((0.1, 0.9), (0.2, 0.8)), "non-protrusion": Knots((0.3,), (0.4,))}, IDENTITY, IDENTITY
+)
 FOUND = Found(
     [Detections(torch.tensor(BOXES[:2]), torch.tensor([0.987654321, 0.5]), torch.tensor([0, 1])) for _ in SAMPLES],
+    [("C2/3", "")] * 2,
     {"protrusion": 0.25, "non-protrusion": 0.5},
     0.05,
     0.6,
+    CALIBRATION,
+    Conformal(0.1, None, 3),
 )
 
 
@@ -57,6 +66,8 @@ def test_what_was_written_is_read(images: Path) -> None:
     assert torch.equal(scored.targets[1].labels, SAMPLES[1].target.labels)
     assert torch.allclose(scored.targets[0].boxes, torch.tensor(BOXES), atol=0.0005)
     assert scored.detections[0].scores.tolist() == pytest.approx([0.987654, 0.5], abs=1e-7)
+    assert scored.named == (("C2/3", ""), ("C2/3", ""))
+    assert (scored.calibration, scored.conformal) == (FOUND.calibration, FOUND.conformal)
     assert scored.detections[1].labels.tolist() == [0, 1]
 
 
@@ -88,7 +99,7 @@ def edit(content: dict[str, Any], key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("format", 2, "format: Input should be 1"),
+        ("format", 1, "format: Input should be 2"),
         ("more", 1, "more: Extra inputs are not permitted"),
         ("test_md5", "0" * 32, "test_md5: expected .* of the ground truth"),
         ("ground_truth/0/discs/0/label", "non-protrusion", "test_md5: expected .* of the ground truth"),
@@ -106,6 +117,10 @@ def edit(content: dict[str, Any], key: str, value: object) -> None:
         ("models/student/images/0/detections/1/score", "0.5", "models.student.images.0.detections.1.score"),
         ("models/student/images/0/detections/1/score", float("nan"), "detections.1.score|the file: Invalid JSON"),
         ("models/student/operating_point", {"protrusion": 0.1}, "operating_point: expected protrusion, non-protrusion"),
+        ("models/student/calibration/detection", {}, "calibration.detection: expected protrusion, non-protrusion, got"),
+        ("models/student/calibration/place/score", None, "models.student.calibration.place.score"),
+        ("models/student/conformal/alpha", 1.0, "models.student.conformal.alpha"),
+        ("models/student/images/0/detections/0/level", "C8", "models.student.images.0.detections.0.level"),
         ("models/student/limits/nms_iou", None, "models.student.limits.nms_iou"),
     ],
 )

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from meddet.classes import CLASSES
+from meddet.evaluate.calibration import UNCALIBRATED
 from meddet.evaluate.coco import detection_numbers
+from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.discs import auc, match_discs
 from meddet.evaluate.scored import Scored
 from meddet.evaluate.tally import tally
@@ -81,6 +83,9 @@ def hand_made(labels: list[int], found: list[tuple[int, int, float]], **changes:
         "thresholds": {"protrusion": 0.5, "non-protrusion": 0.4},
         "score_threshold": 0.05,
         "nms_iou": 0.6,
+        "named": (("",) * len(found),),
+        "calibration": UNCALIBRATED,
+        "conformal": Conformal(0.1, None, 0),
     }
     return Scored(**{**fields, **changes})  # type: ignore[arg-type]
 
