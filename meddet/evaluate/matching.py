@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torchvision.ops import box_iou, nms
 
+from meddet.evaluate.ranking import by_voc, rank
 from meddet.structures import Detections, Target
 
 UNDEFINED = "undefined (n=0)"
@@ -28,12 +29,6 @@ def of_label(detections: Detections, label: int) -> Detections:
     return Detections(detections.boxes[keep], detections.scores[keep], detections.labels[keep])
 
 
-def target_of_label(target: Target, label: int) -> Target:
-    """Keep the annotated boxes of one class."""
-    keep = target.labels == label
-    return Target(target.boxes[keep], target.labels[keep])
-
-
 def above(detections: Detections, threshold: float) -> Detections:
     """Keep the detections that score more than `threshold`."""
     keep = detections.scores > threshold
@@ -50,43 +45,13 @@ def without_class(detections: Detections, *, nms_iou: float) -> Detections:
     return Detections(detections.boxes[keep], detections.scores[keep], detections.labels[keep] * 0)
 
 
-def match_greedily(iou: Float[np.ndarray, "N M"], *, least_iou: float) -> Int[np.ndarray, " N"]:
-    """Give each detection, in the order of the rows, the box that it overlaps most: its index, or -1.
-
-    The rule of the PASCAL VOC development kit: a detection whose best box is taken already is a false positive, even
-    where another box overlaps it enough. (COCO's rule would give it that other box.)
-    """
-    matched = np.full(len(iou), -1)
-    taken: set[int] = set()
-    if iou.shape[1] == 0:
-        return matched
-    best = iou.argmax(axis=1)
-    for row, column in enumerate(best.tolist()):
-        if iou[row, column] >= least_iou and column not in taken:
-            matched[row] = column
-            taken.add(column)
-    return matched
-
-
 def pooled_matches(
     detections: Sequence[Detections], targets: Sequence[Target], *, label: int, least_iou: float
 ) -> tuple[Float[np.ndarray, " N"], Bool[np.ndarray, " N"], int]:
-    """Match one class over all images (VOC's rule).
+    """Match one class over all images (`by_voc`).
 
     Returns:
         scores by falling value, whether each is a true positive, and the number of annotated boxes.
     """
-    scores: list[np.ndarray] = [np.empty(0)]
-    hits: list[np.ndarray] = [np.empty(0, dtype=bool)]
-    num_boxes = 0
-    for found, target in zip(detections, targets, strict=True):
-        found = of_label(found, label)
-        target = target_of_label(target, label)
-        num_boxes += len(target.boxes)
-        order = np.argsort(-found.scores.double().numpy(), kind="stable")
-        matched = match_greedily(iou_matrix(found, target)[order], least_iou=least_iou)
-        scores.append(found.scores.double().numpy()[order])
-        hits.append(matched >= 0)
-    score, hit = np.concatenate(scores), np.concatenate(hits)
-    order = np.argsort(-score, kind="stable")
-    return score[order], hit[order], num_boxes
+    ranked = rank(detections, targets, label=label, ious=[least_iou], rule=by_voc)
+    return ranked.scores, ranked.hits[0], int(ranked.num_boxes.sum())

@@ -37,6 +37,7 @@ def random_case(seed: int, images: int = 8) -> tuple[list[Detections], list[Targ
         boxes = np.concatenate([corner, corner + random.uniform(10, 40, (6, 2))], axis=1)
         labels = random.integers(0, 2, 6)
         noisy = np.repeat(boxes, 3, axis=0) + random.normal(0, 3, (18, 4))
+        noisy[:, 2:] = np.maximum(noisy[:, 2:], noisy[:, :2])
         scores = random.uniform(0.06, 1, 18)
         order = np.argsort(-scores)
         guesses = np.where(random.uniform(size=18) < 0.7, np.repeat(labels, 3), random.integers(0, 2, 18))
