@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from meddet.evaluate.bootstrap import draw_patients, interval
-from meddet.evaluate.matching import number
+from meddet.evaluate.bootstrap import block, draw_patients
 from meddet.evaluate.scored import Scored
 from meddet.evaluate.tally import Tally, tally
 
@@ -59,11 +58,7 @@ def resample(
 def _numbers(scored: Scored, counted: Tally, patients: Collection[str], *, resamples: int, seed: int) -> dict[str, Any]:
     values = counted.numbers(weights_of(counted.patients, patients))
     draws = counted.numbers(resample(counted.patients, patients, resamples=resamples, seed=seed))
-    return {
-        "metrics": {name: number(float(value[0])) for name, value in values.items()},
-        "ci95": {name: interval(value) for name, value in draws.items()},
-        "n": _count(scored, patients),
-    }
+    return block(values, draws, _count(scored, patients))
 
 
 def _count(scored: Scored, patients: Collection[str]) -> Mapping[str, int]:
