@@ -319,6 +319,23 @@ class Evaluate(Section):
     """Best and as many worst test images in the gallery."""
 
 
+class Robustness(Section):
+    """Which spoilt images the models are shown (meddet/evaluate/corruptions.py)."""
+
+    images: Count | Literal["all"]
+    """Test images, first one of every k-th patient; or all."""
+    severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
+    """Severities of each corruption: 1 is barely seen, 5 is sent back by a radiologist."""
+    seed: Annotated[int, Field(ge=0)]
+    """Seed of the corruptions, with which each image's are always the same."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "Robustness":
+        if len(set(self.severities)) < len(self.severities):
+            raise ValueError(f"severities: expected each once, got {self.severities}")
+        return self
+
+
 class Benchmark(Section):
     """How latency is measured."""
 
@@ -328,6 +345,13 @@ class Benchmark(Section):
     """Measured rounds; every contender runs once in a round."""
     threads: Count
     """Threads of torch and ONNX Runtime."""
+
+
+class Report(Section):
+    """What the report page may be."""
+
+    megabytes: Count
+    """Largest size of the file; the gallery's pictures are made to fit."""
 
 
 class Machine(Section):
@@ -382,13 +406,17 @@ class Params(Section):
     distill: Distill
     """Stage distill."""
     detect: Detect
-    """Shared by package, evaluate and benchmark."""
+    """Shared by package, evaluate, robustness and benchmark."""
     package: Package
     """Stage package."""
     evaluate: Evaluate
     """Stage evaluate."""
+    robustness: Robustness
+    """Stage robustness."""
     benchmark: Benchmark
     """Stage benchmark."""
+    report: Report
+    """Stage report."""
 
 
 def load_params(path: Path) -> Params:
