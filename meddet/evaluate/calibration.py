@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torchvision.ops import box_iou
 
 from meddet.classes import CLASSES
@@ -53,7 +53,7 @@ def fit_calibration(detections: Sequence[Detections], targets: Sequence[Target],
     """
     by_class = {}
     for label, name in enumerate(CLASSES):
-        scores, iou = matched_iou(detections, targets, label=label)
+        _, scores, iou = matched_iou(detections, targets, label=label)
         by_class[name] = fit_knots(scores, iou)
     at_places = [
         (np.empty(0), np.empty(0)),
@@ -83,15 +83,16 @@ def fit_knots(scores: Float[np.ndarray, " N"], values: Float[np.ndarray, " N"]) 
 
 def matched_iou(
     detections: Sequence[Detections], targets: Sequence[Target], *, label: int
-) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Give the score of each detection of a class, image by image, and its IoU with the disc that it found, else 0.
+) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Give the image and score of each detection of a class, and its IoU with the disc that it found, else 0.
 
     By falling score, each takes the disc of its class that it overlaps most of those that are left (any IoU above 0:
     the tau = 0 of LaECE0).
     """
     rows = [_matched(found, target, label) for found, target in zip(detections, targets, strict=True)]
     scores, iou = zip((np.empty(0), np.empty(0)), *rows, strict=True)
-    return np.concatenate(scores), np.concatenate(iou)
+    image = np.repeat(np.arange(len(rows)), [len(each) for each, _ in rows])
+    return image, np.concatenate(scores), np.concatenate(iou)
 
 
 def _matched(found: Detections, target: Target, label: int) -> tuple[np.ndarray, np.ndarray]:

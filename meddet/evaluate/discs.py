@@ -31,6 +31,8 @@ class Discs:
     """Score of the best protrusion detection there, 0 if there is none."""
     probability: Float[np.ndarray, " N"]
     """Share of the protrusion score in the scores of both classes at this disc; NaN where not located."""
+    named: Shaped[np.ndarray, " N"]
+    """Level that the best detection there has by the model, "" where there is none or the model abstained."""
 
 
 def disc_levels(target: Target, levels: Sequence[str | None]) -> list[str]:
@@ -55,6 +57,7 @@ def match_discs(
     patients: Sequence[str],
     levels: Sequence[Sequence[str]],
     least_score: float,
+    named: Sequence[Sequence[str]] | None = None,
 ) -> Discs:
     """Look up at each annotated disc what the best detection of each class scored there (IoU >= .5).
 
@@ -66,20 +69,25 @@ def match_discs(
         patients: patient id of each image.
         levels: level of each disc of each image, "" if unknown.
         least_score: score below which detections were dropped.
+        named: level of each detection by the model; None: it named nothing.
     """
-    rows = [_of_image(*pair, least_score=least_score) for pair in zip(detections, targets, strict=True)]
+    names = [("",) * len(found.boxes) for found in detections] if named is None else named
+    rows = [_of_image(*each, least_score=least_score) for each in zip(detections, targets, names, strict=True)]
     sizes = [len(target.boxes) for target in targets]
     return Discs(
         patient=np.repeat(np.asarray(patients, dtype=str), sizes),
         level=np.asarray([level for image in levels for level in image], dtype=str),
         protruded=np.concatenate([np.empty(0, dtype=bool), *(t.labels.numpy() == PROTRUSION for t in targets)]),
-        located=np.concatenate([np.empty(0, dtype=bool), *(located for located, _, _ in rows)]),
-        score=np.concatenate([np.empty(0), *(score for _, score, _ in rows)]),
-        probability=np.concatenate([np.empty(0), *(probability for _, _, probability in rows)]),
+        located=np.concatenate([np.empty(0, dtype=bool), *(row[0] for row in rows)]),
+        score=np.concatenate([np.empty(0), *(row[1] for row in rows)]),
+        probability=np.concatenate([np.empty(0), *(row[2] for row in rows)]),
+        named=np.concatenate([np.empty(0, dtype=str), *(row[3] for row in rows)]),
     )
 
 
-def _of_image(detections: Detections, target: Target, *, least_score: float) -> tuple[np.ndarray, ...]:
+def _of_image(
+    detections: Detections, target: Target, names: Sequence[str], *, least_score: float
+) -> tuple[np.ndarray, ...]:
     there = iou_matrix(detections, target) >= _LEAST_IOU
     scores = np.where(there, detections.scores.double().numpy()[:, None], 0)
     is_protrusion = detections.labels.numpy() == PROTRUSION
@@ -87,7 +95,12 @@ def _of_image(detections: Detections, target: Target, *, least_score: float) -> 
     score = scores[is_protrusion].max(axis=0, initial=0.0)
     protrusion, other = np.maximum(score, floor), scores[~is_protrusion].max(axis=0, initial=floor)
     located = np.asarray(there.any(axis=0))
-    return located, score, np.where(located, protrusion / (protrusion + other), np.nan)
+    best = np.append(np.asarray(names, dtype=str), "")[np.where(located, _first_argmax(scores), len(names))]
+    return located, score, np.where(located, protrusion / (protrusion + other), np.nan), best
+
+
+def _first_argmax(scores: np.ndarray) -> np.ndarray:
+    return scores.argmax(axis=0) if len(scores) else np.zeros(scores.shape[1], dtype=int)
 
 
 def auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Bool
 from torchvision.ops import box_iou
 
 from meddet.classes import CLASSES
@@ -33,13 +34,18 @@ def call_discs(detections: Detections, thresholds: Mapping[str, float], *, nms_i
         thresholds: by class name.
         nms_iou: IoU above which two boxes are at one place.
     """
+    keep = is_called(detections, thresholds, nms_iou=nms_iou)
+    return Detections(detections.boxes[keep], detections.scores[keep], detections.labels[keep])
+
+
+def is_called(detections: Detections, thresholds: Mapping[str, float], *, nms_iou: float) -> Bool[torch.Tensor, " N"]:
+    """Mark the detections that `call_discs` keeps."""
     least = torch.tensor([thresholds[name] for name in CLASSES], dtype=torch.float64)
     counts = detections.scores > least[detections.labels]
     protrusions = counts & (detections.labels == PROTRUSION)
     overlap = box_iou(detections.boxes, detections.boxes[protrusions])
     covered = (overlap > nms_iou).any(dim=1) & ~protrusions
-    keep = counts & ~covered
-    return Detections(detections.boxes[keep], detections.scores[keep], detections.labels[keep])
+    return counts & ~covered
 
 
 def at_threshold(
