@@ -2,25 +2,25 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from meddet.bundle import Bundle
 from meddet.classes import CLASSES
 from meddet.data.guard import guarded
 from meddet.data.images import Image, read_slices
 from meddet.data.upright import Turn
-from meddet.evaluate.operating import call_discs
+from meddet.evaluate.calibration import protrusion_shares
+from meddet.evaluate.operating import is_called
 from meddet.files import write_atomic, write_json
 from meddet.render import overlay_png
-from meddet.structures import Detections
+from meddet.structures import Detections, Region
 
 _SECONDS = 60.0
 _MEMORY_MB = 1024
+LEGEND = "Beside each box: its level (? where in doubt) and the calibrated probability of a protrusion there."
 NOTICE = "Research use only. Not for diagnosis. Scores from phantom training are not clinical."
 
 
@@ -65,31 +65,58 @@ def _write(
         turn = image.to_upright or Turn()
         standing = turn.pixels(image.pixels)
         found, region = bundle.predict(standing)
-        called = call_discs(found, thresholds, nms_iou=bundle.config.nms_iou)
+        keep = is_called(found, thresholds, nms_iou=bundle.config.nms_iou)
+        told = [row for row, kept in zip(_told(bundle, found, region), keep.tolist(), strict=True) if kept]
+        called = Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
         title = " ".join([source.name, name]).strip()
         picture = out / f"{'_'.join(filter(None, [stem, name]))}.png"
-        write_atomic(picture, overlay_png(standing, called, region, title=title, notice=NOTICE))
+        texts = [f"{row['level'] or '?'}  {row['protrusion_probability']:.0%}" for row in told]
+        write_atomic(
+            picture, overlay_png(standing, called, region, texts=texts, title=title, notice=f"{NOTICE}\n{LEGEND}")
+        )
         stored = turn.inverse().boxes(called.boxes.numpy(), (standing.shape[0], standing.shape[1]))
-        entries.append(_entry(source, name, image, replace(called, boxes=torch.from_numpy(stored))))
+        rows = [
+            {"box_xyxy_px": [round(side, 2) for side in box], **row}
+            for box, row in zip(stored.tolist(), told, strict=True)
+        ]
+        entries.append(_entry(source, name, image, rows))
         written.append(picture)
     path = out / f"{stem}.json"
     write_json(path, {"notice": NOTICE, "images": entries})
     return Outcome(source, (path, *written), sum(len(entry["detections"]) for entry in entries), None)
 
 
-def _entry(source: Path, name: str, image: Image, detections: Detections) -> dict[str, Any]:
+def _told(bundle: Bundle, found: Detections, region: Region) -> list[dict[str, Any]]:
+    """Say of each box what it is: class, score, level ("" where in doubt), and what validation makes of the score.
+
+    `protrusion_probability` is that of a protrusion at this place if there is a disc; `expected_iou` is the overlap to
+    expect with a disc of the box's class, 0 meaning that there is none.
+    """
+    config = bundle.config
+    scores, labels = found.scores.double().numpy(), found.labels.tolist()
+    probability = config.calibration.disc(protrusion_shares(found, least_score=config.score_threshold))
+    by_class = [config.calibration.detection[name](scores) for name in CLASSES]
+    return [
+        {
+            "label": CLASSES[label],
+            "score": round(float(scores[row]), 4),
+            "level": level,
+            "protrusion_probability": round(float(probability[row]), 4),
+            "expected_iou": round(float(by_class[label][row]), 4),
+        }
+        for row, (label, level) in enumerate(zip(labels, bundle.name(found, region), strict=True))
+    ]
+
+
+def _entry(source: Path, name: str, image: Image, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """List one image's boxes by falling score, in the file's own pixels of `width`, `height` and `spacing_mm`."""
-    rows = zip(detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True)
     return {
         "file": source.name,
         "slice": name,
         "width": image.pixels.shape[1],
         "height": image.pixels.shape[0],
         "spacing_mm": image.spacing_mm,
-        "detections": [
-            {"box_xyxy_px": [round(side, 2) for side in box], "label": CLASSES[label], "score": round(score, 4)}
-            for box, label, score in rows
-        ],
+        "detections": rows,
     }
 
 

@@ -36,9 +36,24 @@ class Panel:
 
 
 def overlay_png(
-    pixels: Float[np.ndarray, "h w"], detections: Detections, region: Region, *, title: str, notice: str
+    pixels: Float[np.ndarray, "h w"],
+    detections: Detections,
+    region: Region,
+    *,
+    texts: Sequence[str],
+    title: str,
+    notice: str,
 ) -> bytes:
-    """Draw the whole image with the region that was looked at, and beside it the region enlarged, with the boxes."""
+    """Draw the whole image with the region that was looked at, and beside it the region enlarged, with the boxes.
+
+    Args:
+        pixels: upright, in [0, 1].
+        detections: to be drawn.
+        region: that was looked at.
+        texts: what stands beside each box.
+        title: over the picture.
+        notice: below it.
+    """
     height, width = pixels.shape
     panel_height = 7.0
     widths = [panel_height * min(width / height, 1.0), panel_height * region.width / region.height]
@@ -48,7 +63,7 @@ def overlay_png(
     _show(whole, pixels, white=_white(pixels, region))
     whole.add_patch(_rectangle(region.x1, region.y1, region.x2, region.y2, colour=FAINT, style=":", width=1.2))
     _zoom(near, pixels, region)
-    _draw_detections(near, detections)
+    _draw_detections(near, detections, texts)
     if len(detections.boxes) == 0:
         near.set_title("no box above the threshold", color=FAINT, fontsize=9, y=0.01)
     figure.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left")
@@ -87,7 +102,8 @@ def gallery_png(rows: Sequence[tuple[str, Sequence[Panel]]], *, title: str) -> b
             for box, label in zip(panel.target.boxes.tolist(), panel.target.labels.tolist(), strict=True):
                 annotated.add_patch(_rectangle(*box, colour=_COLOURS[label], style=_STYLES[label]))
             _zoom(called, panel.pixels, panel.region)
-            _draw_detections(called, panel.called, fontsize=6.5)
+            scores = [f"{score:.2f}" for score in panel.called.scores.tolist()]
+            _draw_detections(called, panel.called, scores, fontsize=6.5)
             annotated.set_title(f"{heading} {column + 1}: annotated", color=INK, fontsize=8, loc="left", pad=3)
             called.set_title(panel.caption, color=FAINT, fontsize=8, loc="left", pad=3)
     figure.suptitle(title, color=INK, fontsize=11, x=0.005, y=1 - 0.12 * inch, ha="left", va="top")
@@ -124,13 +140,13 @@ def _white(pixels: Float[np.ndarray, "h w"], region: Region) -> float:
     return max(float(np.percentile(shown, 99)), 0.05) if shown.size else 1.0
 
 
-def _draw_detections(axes: Axes, detections: Detections, *, fontsize: float = 8.5) -> None:
-    """Draw boxes, and the score right of each in its class's colour."""
-    rows = zip(detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True)
-    for (x1, y1, x2, y2), label, score in rows:
+def _draw_detections(axes: Axes, detections: Detections, texts: Sequence[str], *, fontsize: float = 8.5) -> None:
+    """Draw boxes, and a text right of each in its class's colour."""
+    rows = zip(detections.boxes.tolist(), detections.labels.tolist(), texts, strict=True)
+    for (x1, y1, x2, y2), label, text in rows:
         axes.add_patch(_rectangle(x1, y1, x2, y2, colour=_COLOURS[label], style=_STYLES[label]))
         axes.annotate(
-            f"{score:.2f}",
+            text,
             (x2, (y1 + y2) / 2),
             xytext=(3, 0),
             textcoords="offset points",

@@ -9,7 +9,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, RLELossless
 
 from meddet import cli
+from meddet.bundle import load_bundle
+from meddet.data.images import read_slices
 from meddet.data.upright import Turn
+from meddet.evaluate.calibration import protrusion_shares
 from tests.dicom_writer import write_dicom
 
 SIZE = (120, 100)
@@ -131,3 +134,27 @@ def test_fault_22_a_bad_file_is_an_error_and_never_no_finding(
     assert [line.split(": expected ")[0] for line in lines] == [f"error: {tmp_path / n}.dcm" for n in names[:-1]]
     assert "0 boxes" not in said.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.png"]
+
+
+def test_each_box_has_its_level_and_what_validation_makes_of_its_score(small_bundle: Path, tmp_path: Path) -> None:
+    PIL.Image.fromarray(STORED).save(tmp_path / "image.png")
+    assert predict(small_bundle, tmp_path / "out", tmp_path / "image.png") == 0
+    bundle = load_bundle(small_bundle)
+    (entry,) = json.loads((tmp_path / "out/image.json").read_text())["images"]
+    rows = entry["detections"]
+    found, region = bundle.predict(
+        read_slices(tmp_path / "image.png", percentiles=(0.5, 99.9), max_pixels=10**6)[0][1].pixels
+    )
+    by_score = {round(score, 4): row for row, score in enumerate(found.scores.tolist())}
+    names = bundle.name(found, region)
+    share = protrusion_shares(found, least_score=0.05)
+    assert len(rows) > 5
+    assert any(row["level"] for row in rows)
+    for row in rows:
+        place = by_score[row["score"]]
+        assert row["level"] == names[place]
+        assert row["protrusion_probability"] == pytest.approx(
+            np.interp(share[place], [0.2, 0.8], [0.25, 0.75]), abs=1e-4
+        )
+        ends = ([0.1, 0.6], [0.05, 0.7] if row["label"] == "protrusion" else [0.1, 0.8])
+        assert row["expected_iou"] == pytest.approx(np.interp(row["score"], *ends), abs=1e-4)

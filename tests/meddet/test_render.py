@@ -12,6 +12,7 @@ from meddet.structures import Detections, Region, Target
 
 PIXELS = np.full((120, 100), 0.5, dtype=np.float32)
 REGION = Region(20.0, 10.0, 90.0, 112.0)
+TEXTS = ["C4/5  61%", "?  12%"]
 NONE = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 FOUND = Detections(torch.tensor([[40.0, 30, 60, 40], [40, 60, 60, 70]]), torch.tensor([0.9, 0.4]), torch.tensor([0, 1]))
 
@@ -25,20 +26,20 @@ def count_near(image: np.ndarray, colour: tuple[int, int, int]) -> int:
 
 
 def test_an_overlay_shows_each_class_in_its_own_colour() -> None:
-    empty = pixels_of(overlay_png(PIXELS, NONE, REGION, title="a", notice="b"))
-    drawn = pixels_of(overlay_png(PIXELS, FOUND, REGION, title="a", notice="b"))
+    empty = pixels_of(overlay_png(PIXELS, NONE, REGION, texts=[], title="a", notice="b"))
+    drawn = pixels_of(overlay_png(PIXELS, FOUND, REGION, texts=TEXTS, title="a", notice="b"))
     for colour in ((255, 159, 28), (86, 207, 225)):
         assert count_near(drawn, colour) > count_near(empty, colour) + 100
 
 
 def test_the_same_overlay_is_the_same_bytes() -> None:
-    first, second = (overlay_png(PIXELS, FOUND, REGION, title="a", notice="b") for _ in range(2))
+    first, second = (overlay_png(PIXELS, FOUND, REGION, texts=TEXTS, title="a", notice="b") for _ in range(2))
     assert first == second
 
 
 def test_a_region_beyond_the_image_is_drawn_whole() -> None:
     outside = Region(-40.0, -30.0, 140.0, 150.0)
-    assert pixels_of(overlay_png(PIXELS, FOUND, outside, title="a", notice="b")).shape[0] > 500
+    assert pixels_of(overlay_png(PIXELS, FOUND, outside, texts=TEXTS, title="a", notice="b")).shape[0] > 500
 
 
 @pytest.mark.parametrize("images", [0, 1, 3])
