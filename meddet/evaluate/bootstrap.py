@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from meddet.evaluate.matching import Number, number
 
-_CELLS_AT_ONCE = 300_000
+_CELLS_AT_ONCE = 100_000
 
 
 def draw_patients(num_patients: int, *, resamples: int, seed: int) -> Float[np.ndarray, "B P"]:

@@ -49,14 +49,15 @@ def sensitivities(
         weights: of the patients.
         rates: false positives per study.
     """
-    hit, last_of_score = ranked.hits[AT_50], np.append(np.flatnonzero(np.diff(ranked.scores)), len(ranked.scores) - 1)
-    ends = last_of_score[last_of_score >= 0]
+    hits = np.flatnonzero(ranked.hits[AT_50])
+    last_of_score = np.searchsorted(-ranked.scores, -ranked.scores[hits], side="right") - 1
+    is_last = np.diff(last_of_score, append=-1) != 0
+    ends = last_of_score[is_last]
 
     def compute(drawn: np.ndarray) -> np.ndarray:
-        counts = drawn.take(ranked.owner, axis=1)
         found = np.zeros((len(drawn), len(ends) + 1))
-        found[:, 1:] = (counts * hit).cumsum(axis=1)[:, ends]
-        wrong = counts.cumsum(axis=1)[:, ends] - found[:, 1:]
+        found[:, 1:] = drawn.take(ranked.owner[hits], axis=1).cumsum(axis=1)[:, is_last]
+        wrong = drawn.take(ranked.owner, axis=1).cumsum(axis=1).take(ends, axis=1) - found[:, 1:]
         allowed = np.asarray(rates) * drawn.sum(axis=1, keepdims=True)
         reached = np.take_along_axis(found, first_reached(wrong, allowed, beyond=True), axis=1)
         boxes = drawn @ ranked.num_boxes

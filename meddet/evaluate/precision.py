@@ -39,14 +39,15 @@ def precision_at_recalls(
     """
     ranked = _of_drawn(ranked, weights)
     hits = [np.flatnonzero(ranked.hits[row]) for row in overlaps]
+    owners = [ranked.owner[hit] for hit in hits]
 
     def compute(drawn: np.ndarray) -> np.ndarray:
-        detected = drawn.take(ranked.owner, axis=1).cumsum(axis=1)
+        detected = np.maximum(drawn.take(ranked.owner, axis=1).cumsum(axis=1), 1.0)
         boxes = drawn @ ranked.num_boxes
         needed = _least_found(boxes)
         result = np.empty((len(drawn), len(hits), len(RECALLS)))
-        for row, hit in enumerate(hits):
-            found = drawn.take(ranked.owner[hit], axis=1).cumsum(axis=1)
+        for row, (hit, owner) in enumerate(zip(hits, owners, strict=True)):
+            found = drawn.take(owner, axis=1).cumsum(axis=1)
             result[:, row] = _envelope(found, detected.take(hit, axis=1), needed)
         result[boxes == 0] = np.nan
         return result
@@ -112,10 +113,10 @@ def _least_found(boxes: np.ndarray) -> np.ndarray:
 
 
 def _envelope(found: np.ndarray, detected: np.ndarray, needed: np.ndarray) -> np.ndarray:
-    """Take the best precision from each place on; 0 where so many are never found."""
+    """Take the best precision from where so many are found on; 0 where they never are."""
     num_rows, num_hits = found.shape
     precision = np.zeros((num_rows, num_hits + 1))
-    np.divide(found, detected, out=precision[:, :-1], where=detected > 0)
+    np.divide(found, detected, out=precision[:, :-1])
     starts = first_reached(found, needed) + (num_hits + 1) * np.arange(num_rows)[:, None]
     best = np.maximum.reduceat(precision.ravel(), starts.ravel()).reshape(needed.shape)
     return np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
