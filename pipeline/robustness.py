@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     from meddet.bundle import load_bundle
     from meddet.data.coco import load_part, read_coco
     from meddet.evaluate.corruptions import CORRUPTIONS
-    from meddet.evaluate.robustness import cells_of, choose_images, withstand
+    from meddet.evaluate.robustness import cells_of, choose_images, spoilt_sets, withstand
     from meddet.evaluate.robustness_report import NOTES, located_report, robustness_report
     from meddet.files import write_json
     from meddet.rounding import rounded
@@ -37,13 +37,10 @@ def main(params: Params) -> None:
     chosen = {whole[index].image_id for index in choose_images(whole, settings.images)}
     test = shared.load_part_images("test").where(lambda sample: sample.image_id in chosen)
     bundle = load_bundle(ARTIFACTS / "bundle")
-    cells = cells_of(settings.severities)
+    cells = tqdm(cells_of(settings.severities), desc="robustness", unit="fault", mininterval=1, dynamic_ncols=True)
     seen, located = withstand(
-        test,
-        locate=bundle.locate,
-        models={"student": bundled(bundle)} | trained(params),
-        cells=tqdm(cells, desc="robustness", unit="corruption", mininterval=1, dynamic_ncols=True),
-        seed=settings.seed,
+        spoilt_sets(test, locate=bundle.locate, cells=cells, seed=settings.seed),
+        {"student": bundled(bundle)} | trained(params),
         score_threshold=params.detect.score_threshold,
         nms_iou=params.detect.nms_iou,
     )

@@ -1,7 +1,8 @@
 """Models on images that go wrong: which images, which faults, what is found, counted by patient."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -43,25 +44,37 @@ class Withstood:
     cells: dict[Cell, Values]
 
 
+def spoilt_sets(
+    images: ImageSet, *, locate: Locate, cells: Iterable[Cell], seed: int
+) -> Iterator[tuple[Cell, ImageSet]]:
+    """Give the images as they are, named CLEAN, then spoilt, each with the region where the column is found on it.
+
+    Args:
+        images: clean; their regions aren't used.
+        locate: finds the column, on spoilt images too: if it is misled, every model looks in the wrong place.
+        cells: perhaps wrapped in a progress bar.
+        seed: of the corruptions.
+    """
+    for cell in chain([CLEAN], cells):
+        spoilt = spoil(images, cell, seed=seed)
+        with torch.inference_mode():
+            regions = [locate(spoilt.pixels(index)) for index in range(len(spoilt))]
+        yield cell, spoilt.with_regions(regions)
+
+
 def withstand(
-    images: ImageSet,
-    *,
-    locate: Locate,
+    sets: Iterable[tuple[Cell, ImageSet]],
     models: Mapping[str, Detect],
-    cells: Iterable[Cell],
-    seed: int,
+    *,
     score_threshold: float,
     nms_iou: float,
     resamples: int = RESAMPLES,
 ) -> tuple[dict[str, Withstood], dict[Cell, Number]]:
-    """Show every model the images, clean and in each cell, where the column is found on them.
+    """Show every model every set.
 
     Args:
-        images: clean; their regions aren't used.
-        locate: finds the column, on spoilt images too.
-        models: by name; each gets images with the regions that were found.
-        cells: without the clean one, perhaps wrapped in a progress bar.
-        seed: of the corruptions.
+        sets: of `spoilt_sets`.
+        models: by name.
         score_threshold: score below which the models drop detections.
         nms_iou: IoU above which two boxes are at one place.
         resamples: of the patients.
@@ -69,23 +82,18 @@ def withstand(
     Returns:
         the models by name, and the share of annotated discs within the located regions by cell, CLEAN included.
     """
-    weights = weigh([sample.patient_id for sample in images.samples], resamples=resamples)
+    values: dict[str, dict[Cell, Values]] = {name: {} for name in models}
     located: dict[Cell, Number] = {}
-
-    def look(cell: Cell) -> dict[str, Values]:
-        spoilt = spoil(images, cell, seed=seed)
-        with torch.inference_mode():
-            found = [locate(spoilt.pixels(index)) for index in range(len(spoilt))]
-            spoilt = spoilt.with_regions(found)
-            detections = {name: detect(spoilt) for name, detect in models.items()}
-        located[cell] = share_located(spoilt)
-        limits = {"score_threshold": score_threshold, "nms_iou": nms_iou}
-        return {name: values_of(each, images.samples, weights, **limits) for name, each in detections.items()}
-
-    clean = look(CLEAN)
-    by_cell = {cell: look(cell) for cell in cells}
-    seen = {name: Withstood(clean[name], {cell: each[name] for cell, each in by_cell.items()}) for name in models}
-    return seen, located
+    for cell, images in sets:
+        located[cell] = share_located(images)
+        weights = weigh([sample.patient_id for sample in images.samples], resamples=resamples)
+        for name, detect in models.items():
+            with torch.inference_mode():
+                found = detect(images)
+            values[name][cell] = values_of(
+                found, images.samples, weights, score_threshold=score_threshold, nms_iou=nms_iou
+            )
+    return {name: Withstood(each.pop(CLEAN), each) for name, each in values.items()}, located
 
 
 def cells_of(severities: Iterable[int]) -> list[Cell]:
