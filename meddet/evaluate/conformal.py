@@ -53,15 +53,16 @@ def fit_conformal(discs: Discs, *, alpha: float, least_score: float) -> Conforma
         least_score: score below which detections were dropped: no threshold lies below it.
     """
     patients, owner = np.unique(discs.patient[discs.protruded], return_inverse=True)
-    scores = discs.score[discs.protruded]
+    order = np.argsort(discs.score[discs.protruded], kind="stable")
+    scores = discs.score[discs.protruded][order]
+    lost = np.append(0.0, np.cumsum(1 / np.bincount(owner)[owner[order]]))
     lowest = least_score - _STEP
     # Just below a disc's score: the loss is the same from the next lower score on.
     candidates = np.unique(np.append(np.floor(scores / _STEP) * _STEP - _STEP, lowest).round(_DIGITS))
     candidates = candidates[candidates >= round(lowest, _DIGITS)]
-    risk = np.asarray([mean_loss(scores <= each, owner, np.ones((1, len(patients))))[0] for each in candidates])
-    num = len(patients)
-    holds = candidates[(num * np.nan_to_num(risk) + 1) / (num + 1) <= alpha]
-    return Conformal(alpha, float(holds[-1]) if len(holds) else None, num)
+    total_loss = lost[np.searchsorted(scores, candidates, side="right")]
+    holds = candidates[(total_loss + 1) / (len(patients) + 1) <= alpha]
+    return Conformal(alpha, float(holds[-1]) if len(holds) else None, len(patients))
 
 
 def mean_loss(
@@ -75,5 +76,6 @@ def mean_loss(
         weights: of the patients; those without a protrusion count as nothing.
     """
     num = np.bincount(owner, minlength=weights.shape[1]).astype(float)
-    share = np.nan_to_num(ratio(np.bincount(owner, weights=missed, minlength=weights.shape[1]), num))
+    lost = np.bincount(owner, weights=missed, minlength=weights.shape[1]).astype(float)
+    share = np.nan_to_num(ratio(lost, num))
     return ratio(weights @ share, weights @ (num > 0))
