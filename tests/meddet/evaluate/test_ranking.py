@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torchvision.ops import box_iou
 
 from meddet.classes import CLASSES
 from meddet.evaluate.coco import IOUS, detection_numbers
+from meddet.evaluate.matching import above, without_class
 from meddet.evaluate.ranking import by_coco, by_voc, rank, regrouped
 from meddet.structures import Detections, Target
 
@@ -23,7 +25,7 @@ Case = tuple[list[Detections], list[Target]]
 
 
 def coco_of(parts: list[Any], num_classes: int) -> COCO:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image, part in enumerate(parts):
         scores = part.scores.double().tolist() if isinstance(part, Detections) else [None] * len(part.labels)
         for (x1, y1, x2, y2), label, score in zip(
@@ -62,13 +64,13 @@ def random_case(seed: int, *, images: int, levels: int, absent: bool) -> Case:
         found = found + random.choice([0.0, 1.0, 4.0]) * random.normal(size=found.shape)
         found[:, 2:] = np.maximum(found[:, 2:], found[:, :2])
         scores = np.ceil(random.uniform(0.05, 1, len(found)) * levels) / levels
-        floats = (torch.tensor(each, dtype=torch.float32) for each in (found, scores))
-        case[0].append(Detections(*floats, torch.tensor(random.integers(0, 2, len(found)))))
+        guesses = torch.tensor(random.integers(0, 2, len(found)))
+        case[0].append(Detections(torch.tensor(found).float(), torch.tensor(scores).float(), guesses))
         case[1].append(Target(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(labels).long()))
     return case
 
 
-def told(value: float) -> float | str:
+def told(value: float) -> Any:
     return UNDEFINED if value == -1 else pytest.approx(value, abs=1e-9)
 
 
@@ -90,8 +92,39 @@ def test_every_number_equals_cocoeval(seed: int, images: int, levels: int, absen
         assert got[name]["ap75_coco"] == told(each[6])
         assert got[name]["ap50_95_coco"] == told(each[1:].mean())
         assert got[name]["ar100"] == told(recall[1:, label].mean())
-    defined = precision[1][precision[1] > -1]
+    defined = precision[1].mean(axis=0)[precision[1, 0] > -1]
     assert got["ap50_coco"] == told(defined.mean() if len(defined) else -1)
+    merged = [without_class(found, nms_iou=0.6) for found in detections]
+    agnostic, _ = oracle(merged, [Target(each.boxes, each.labels * 0) for each in targets], num_classes=1)
+    assert got["class_agnostic"]["ap50_95_coco"] == told(agnostic[1:].mean())
+    _, recall = oracle([above(found, 0.5) for found in detections], targets)
+    assert [got[name]["recall50"] for name in CLASSES] == [told(recall[1, 0]), told(recall[1, 1])]
+
+
+def voc_by_hand(detections: list[Detections], targets: list[Target], label: int) -> float:
+    """Area under the envelope, one detection after the other over all images."""
+    rows = [
+        (float(score), image, box)
+        for image, found in enumerate(detections)
+        for score, box in zip(found.scores[found.labels == label], found.boxes[found.labels == label], strict=True)
+    ]
+    boxes = [target.boxes[target.labels == label] for target in targets]
+    number, taken, hits = sum(len(each) for each in boxes), set(), []
+    for _, image, box in sorted(rows, key=lambda row: -row[0]):
+        iou = box_iou(box[None].double(), boxes[image].double())[0].tolist()
+        best = (image, iou.index(max(iou))) if iou else None
+        hits.append(best is not None and max(iou) >= 0.5 and best not in taken)
+        taken |= {best} if hits[-1] else set()
+    precision = [sum(hits[:count]) / count for count in range(1, len(hits) + 1)]
+    return sum(max(precision[row:]) for row, hit in enumerate(hits) if hit) / number
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_voc_area_equals_a_count_by_hand(seed: int) -> None:
+    detections, targets = random_case(seed, images=6, levels=1000, absent=False)
+    got = detection_numbers(detections, targets, classes=CLASSES, score_threshold=0.5, nms_iou=0.6)
+    for label, name in enumerate(CLASSES):
+        assert got[name]["ap50_voc"] == pytest.approx(voc_by_hand(detections, targets, label), abs=1e-9)
 
 
 def test_ap10_takes_what_ap50_refuses() -> None:

@@ -30,7 +30,7 @@ def coco(scored: Scored) -> dict:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_weights_of_one_give_pycocotools_ap50(make_scored: Make, seed: int) -> None:
+def test_weights_of_one_give_the_ap50_of_all_images(make_scored: Make, seed: int) -> None:
     scored = make_scored(seed=seed, noise=6.0)
     numbers, expected = whole(scored), coco(scored)
     assert numbers["ap50"] == pytest.approx(expected["ap50_coco"], abs=1e-12)
