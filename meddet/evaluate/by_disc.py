@@ -78,7 +78,7 @@ def read_discs(scored: Scored) -> Read:
     index = _level_index(discs.level)
     known = index >= 0
     key = disc_image * _NUM + index
-    called, share = _answers(calls.image * _NUM + calls.level, calls, calls.level >= 0, key[known].max(initial=0) + 1)
+    called, share = _answers(calls.image * _NUM + calls.level, calls, calls.level >= 0, len(scored.targets) * _NUM)
     named = _units(owner[known], discs.protruded[known], called[key[known]], share[key[known]], calibrated)
     patient_key, row = np.unique(named.owner * _NUM + index[known], return_inverse=True)
     any_called, any_share = _answers(image_owner[calls.image], calls, calls.image >= 0, len(names))
@@ -131,7 +131,6 @@ def _level_index(names: np.ndarray) -> np.ndarray:
 
 def _answers(key: np.ndarray, calls: _Calls, counts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Give, for each key, whether a counted call says protrusion, and the largest share of such calls of any class."""
-    counts = counts & (key < size)
     called, share = np.zeros(size, dtype=bool), np.zeros(size)
     called[key[counts & calls.is_protrusion]] = True
     np.maximum.at(share, key[counts], calls.share[counts])

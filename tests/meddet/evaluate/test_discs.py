@@ -19,6 +19,7 @@ def discs(protruded: list[bool], probability: list[float], patient: list[str] | 
         located=~np.isnan(np.array(probability, dtype=float)),
         score=np.nan_to_num(np.array(probability, dtype=float)),
         probability=np.array(probability, dtype=float),
+        named=np.full(len(protruded), ""),
     )
 
 
