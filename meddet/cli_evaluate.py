@@ -45,20 +45,22 @@ def _evaluate(options: argparse.Namespace, resolve: Callable[[str], Path]) -> in
     from meddet.data.images import read_canonical
     from meddet.data.table import read_table
     from meddet.evaluate.groups import patient_groups
-    from meddet.evaluate.report import STUDENT, detect_bundled, evaluation_report
+    from meddet.evaluate.report import STUDENT, count_models, detect_bundled, evaluation_report
     from meddet.evaluate.scored import read_models, write_scored
-    from meddet.files import write_json
+    from meddet.files import read_json, write_json
     from meddet.predict import NOTICE
 
     test, train = (load_part(options.coco, options.split, part) for part in ("test", "train"))
     groups = patient_groups(read_table(options.tables, "patients"))
-    bundle = load_bundle(resolve(options.model))
+    folder = resolve(options.model)
+    bundle = load_bundle(folder)
     bar = tqdm(test, desc="evaluate", unit="image", mininterval=1, dynamic_ncols=True)
     found = detect_bundled(bundle, (read_canonical(options.images / sample.file_name) for sample in bar))
     listing, numbers = options.out / "detections.json", options.out / "evaluate.json"
     data_md5 = read_coco(options.coco).data_md5
     write_scored(listing, {STUDENT: found}, test, images=options.images, groups=groups, data_md5=data_md5)
-    report = evaluation_report(read_models(listing), train=train)
+    code = str(read_json(folder / "manifest.json").get("code_sha256"))
+    report = evaluation_report(count_models(read_models(listing)), train=train, code_sha256=code)
     write_json(numbers, report)
     operation = report[STUDENT]["operation"]
     for name, value in operation["metrics"].items():

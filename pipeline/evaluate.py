@@ -18,14 +18,14 @@ SHOWN = {"baseline": "plain student"}
 
 
 def main(params: Params) -> None:
-    """Write reports/evaluate.json, reports/evaluate/*.png and artifacts/evaluate."""
+    """Write reports/evaluate.json, reports/evaluate/ and artifacts/evaluate."""
     from meddet.bundle import load_bundle
     from meddet.data.coco import load_part, read_coco
     from meddet.data.table import read_table
     from meddet.evaluate.groups import patient_groups
-    from meddet.evaluate.report import STUDENT, evaluation_report
+    from meddet.evaluate.report import STUDENT, count_models, curve_tables, evaluation_report
     from meddet.evaluate.scored import read_models, write_scored
-    from meddet.files import write_atomic, write_json
+    from meddet.files import read_json, write_atomic, write_json
     from pipeline import _training as shared
 
     test, validation = shared.load_part_images("test"), shared.load_part_images("validation")
@@ -40,8 +40,13 @@ def main(params: Params) -> None:
     data_md5 = read_coco(shared.COCO).data_md5
     write_scored(listing, found, test.samples, images=shared.IMAGES, groups=groups, data_md5=data_md5)
     models = read_models(listing)
+    counted = count_models(models)
     train = load_part(shared.COCO, shared.SPLIT, "train")
-    write_json(REPORTS / "evaluate.json", evaluation_report(models, train=train, teachers=params.teachers))
+    code = read_json(ARTIFACTS / "bundle" / "manifest.json")["code_sha256"]
+    report = evaluation_report(counted, train=train, code_sha256=code, teachers=params.teachers)
+    write_json(REPORTS / "evaluate.json", report)
+    for name, table in curve_tables(counted).items():
+        write_atomic(REPORTS / "evaluate" / f"{name}.csv", table.to_csv(index=False).encode())
     write_atomic(REPORTS / "evaluate" / "pr.png", pr_picture(models))
     write_atomic(REPORTS / "evaluate" / "gallery.png", gallery_picture(models[STUDENT], test, params))
 

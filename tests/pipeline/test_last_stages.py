@@ -141,8 +141,44 @@ def test_evaluate_counts_what_its_numbers_rest_on(project: Path) -> None:
     assert {"student", "baseline", "resnet50"} <= set(report)
     assert report["student"]["discs"]["n"] == 18
     assert report["student"]["class_agnostic"]["recall50"] > 0.5
+    assert report["code_sha256"] == read(project, "artifacts/bundle/manifest.json")["code_sha256"]
     for name in ("pr.png", "gallery.png"):
         assert (project / "reports/evaluate" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_number_of_every_block_has_an_interval_and_what_it_rests_on(project: Path) -> None:
+    report = read(project, "reports/evaluate.json")
+    for name in ("student", "baseline", "resnet50"):
+        model = report[name]
+        blocks = [model[key] for key in ("operation", "detection", "froc", "errors", "calibration", "conformal")]
+        blocks += [*model["levels"]["given_location"].values(), *model["levels"]["named"].values()]
+        blocks += [model["levels"]["naming"], *model["patients"]["disc"].values(), model["patients"]["patient"]]
+        blocks += model["prevalence"].values()
+        assert len(blocks) == 32
+        for block in blocks:
+            assert block["metrics"].keys() == block["ci95"].keys()
+            assert block["n"]["patients"] <= 2
+
+
+def test_the_curves_end_in_the_reported_numbers(project: Path) -> None:
+    report = read(project, "reports/evaluate.json")
+    pr, froc, roc, bins = (
+        pd.read_csv(project / f"reports/evaluate/{name}.csv") for name in ("pr", "froc", "roc", "reliability")
+    )
+    for name in ("student", "baseline", "resnet50"):
+        curve = pr[(pr["model"] == name) & (pr["class"] == "any")]
+        assert curve["precision"].mean() == pytest.approx(report[name]["detection"]["metrics"]["ap50.any"], abs=1e-5)
+        at_one = froc[(froc["model"] == name) & (froc["class"] == "any") & (froc["fp_per_study"] == 1)]
+        assert at_one["sensitivity"].item() == report[name]["froc"]["metrics"]["any.1"]
+        discs = roc[(roc["model"] == name) & (roc["unit"] == "disc")]
+        area = np.trapezoid(discs["tpr"], discs["fpr"])
+        assert area == pytest.approx(report[name]["levels"]["given_location"]["all"]["metrics"]["auc"], abs=1e-4)
+        assert {"disc raw", "disc calibrated"} <= set(bins[bins["model"] == name]["kind"])
+
+
+def test_the_student_is_compared_with_every_other_model(project: Path) -> None:
+    rows = read(project, "reports/evaluate.json")["comparisons"]
+    assert {(row["model"], row["against"]) for row in rows} == {("student", "baseline"), ("student", "resnet50")}
 
 
 def test_the_listed_detections_give_the_reported_numbers(project: Path) -> None:
@@ -160,15 +196,16 @@ def test_the_listed_detections_give_the_reported_numbers(project: Path) -> None:
 
 
 def test_the_student_is_told_by_group_of_patients(project: Path) -> None:
-    groups = read(project, "reports/evaluate.json")["student"]["operation"]["groups"]
+    groups = read(project, "reports/evaluate.json")["subgroups"]
     assert {kind: set(members) for kind, members in groups.items()} == {
         "sex": {"F", "M"},
         "age": {"under 40", "60 and over"},
         "scanner": {"A", "B"},
         "field_strength": {"1.5 T", "3 T"},
+        "level": set(LEVELS),
     }
-    assert groups["sex"]["F"]["n"] == {"patients": 1, "images": 2, "discs": 12, "protrusions": 4}
-    assert groups["sex"]["F"] == groups["age"]["60 and over"]
+    told = {"n": {"patients": 1, "images": 2, "discs": 12, "protrusions": 4}, "withheld": "fewer than 20 patients"}
+    assert groups["sex"]["F"] == groups["age"]["60 and over"] == told
 
 
 def test_the_command_writes_what_the_stage_writes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
