@@ -9,7 +9,7 @@ from meddet.pages.report import CURVES, Sources, report_page
 from meddet.pages.report import REPORTS as NAMES
 from meddet.pages.report_cost import ENGINE, engine_name, measured_bubbles, paper_bubbles
 from meddet.pages.report_curves import read_rows
-from meddet.pages.report_values import model_names, named
+from meddet.pages.report_values import Named, model_names
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 PAGE = ARTIFACTS / "report" / "report.html"
@@ -25,7 +25,7 @@ NOTES = (
 def main(params: Params) -> None:
     """Write artifacts/report/report.html and reports/report/pareto.png."""
     sources = Sources(
-        reports={name: named(read_json(path), file=str(path)) for name, path in REPORT_FILES.items()},
+        reports={name: Named(read_json(path), file=str(path)) for name, path in REPORT_FILES.items()},
         curves={name: read_rows(path, CURVES[name]) for name, path in FILES.items()},
     )
     page = report_page(sources, gallery=lambda _: "", max_bytes=params.report.megabytes * 1_000_000)

@@ -20,8 +20,7 @@ class Row:
     shown: str
     """The value as text, or the word."""
     value: float | None
-    low: float | None = None
-    high: float | None = None
+    ends: tuple[float, float] | None = None
     below: str = ""
     """A second line under the name."""
     heading: bool = False
@@ -61,8 +60,8 @@ def _row(row: Row, y: float, axis: Scale, end: float) -> list[str]:
         parts.append(text(8.0, y + 11, row.below, kind="tick"))
     if row.value is None:
         return [*parts, text(_LEFT + 4, y + 4, row.shown, kind="tick")]
-    if row.low is not None and row.high is not None:
-        low, high = (axis.place(value, _LEFT, end) for value in (row.low, row.high))
+    if row.ends is not None:
+        low, high = (axis.place(value, _LEFT, end) for value in row.ends)
         parts.append(f'<line class="whisker s0" x1="{low:.1f}" y1="{y:.1f}" x2="{high:.1f}" y2="{y:.1f}"/>')
     x = axis.place(row.value, _LEFT, end)
     parts.append(f'<rect class="mark" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>')

@@ -39,8 +39,9 @@ class Line:
 
     series: int
     points: Sequence[tuple[float, float]]
-    marked: bool = False
-    """Whether every point has a dot."""
+    dots: Sequence[float] = ()
+    """Radius of the dot at each point, px; without dots the line alone."""
+    joined: bool = True
 
 
 UNIT = tuple((tick / 5, f"{tick / 5:.1f}") for tick in range(6))
@@ -128,7 +129,7 @@ def _grid(
 def _line(line: Line, across: Callable[[float], float], down: Callable[[float], float]) -> str:
     places = [(across(x), down(y)) for x, y in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn = f'<polyline class="line s{line.series}" points="{path}"/>'
-    if line.marked:
-        drawn += "".join(f'<circle class="dot s{line.series}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in places)
+    drawn = f'<polyline class="line s{line.series}" points="{path}"/>' if line.joined else ""
+    for (x, y), radius in zip(places, line.dots, strict=False):
+        drawn += f'<circle class="dot s{line.series}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
     return drawn

@@ -35,7 +35,7 @@ _TEMPLATE, _STYLE = "report.html.j2", "report.css"
 
 @dataclass(frozen=True)
 class Sources:
-    """What the page is made of: JSON by the names in `REPORTS`, each `named`; rows of CSV by the names in `CURVES`."""
+    """What the page is made of: JSON by the names in `REPORTS`, each `Named`; rows of CSV by the names in `CURVES`."""
 
     reports: Mapping[str, Any]
     curves: Mapping[str, Rows]

@@ -42,7 +42,7 @@ def headlines(student: Mapping[str, Any], robustness: Mapping[str, Any]) -> list
     """Choose the numbers that the page opens with; how discs are told apart comes before where they are."""
     discs, operation = student["discs"], student["operation"]
     told = {"metrics": {"auc": discs["auc"]}, "ci95": {"auc": discs["auc_ci95"]}}
-    patient = student["patients"]["patient"]
+    patient = student["patients"]["disc"]["all"]
     rpc = robustness["models"]["student"]["rpc"]
     return [
         Headline(
@@ -55,7 +55,7 @@ def headlines(student: Mapping[str, Any], robustness: Mapping[str, Any]) -> list
             measured(operation, "sensitivity.protrusion"),
             f"with {sentence(operation, 'false_positives_per_image.protrusion', digits=2)} false positives per image",
         ),
-        Headline("AUC of patients: any protrusion?", measured(patient, "auc"), "over all slices"),
+        Headline("AUC of a patient's disc, end to end", measured(patient, "auc"), "over all slices of the patient"),
         Headline(
             "AP50, any class: is the disc found?",
             measured(student["detection"], "ap50.any"),
@@ -109,8 +109,9 @@ def _patients(student: Mapping[str, Any], subgroups: Mapping[str, Any]) -> tuple
     block = student["patients"]["patient"]
     withheld = [name for kind in subgroups.values() for name, each in kind.items() if "withheld" in each]
     told = [
-        f"Of {block['n']['patients']:,} test patients, those with any protrusion are found with a sensitivity of "
-        f"{sentence(block, 'sensitivity')} and a specificity of "
+        f"Of {block['n']['patients']:,} test patients {block['n']['protrusions']:,} have a protrusion. These are found "
+        f"with a sensitivity of "
+        f"{sentence(block, 'sensitivity')} and the others left alone with a specificity of "
         f"{sentence(block, 'specificity')}."
     ]
     if withheld:
@@ -141,7 +142,7 @@ def _sure(student: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _operation(student: Mapping[str, Any], package: Mapping[str, Any]) -> tuple[str, ...]:
     operation, point = student["operation"], package["operating_point"]["protrusion"]
-    shares = {percent(float(share)): block for share, block in student["prevalence"].items()}
+    shares = {f"{100 * float(share):g} %": block for share, block in student["prevalence"].items()}
     values = ", ".join(f"{sentence(block, 'ppv')} at {share}" for share, block in shares.items())
     return (
         f"At a protrusion score of {number(point['threshold'])}, chosen on validation and frozen into the bundle.",
@@ -163,8 +164,8 @@ def _noise(robustness: Mapping[str, Any]) -> tuple[str, ...]:
         row = metrics.get("rpc.ap50.any")
         if row is not None:
             names = " minus ".join(model_name(name) for name in pair.split(" - "))
-            ends = "" if isinstance(row["low"], str) else f" ({interval((row['low'], row['high']))})"
-            told.append(f"The difference of that share, {names}, is {number(row['difference'])}{ends}.")
+            ends = interval((row["low"], row["high"]))
+            told.append(f"The difference of that share, {names}, is {number(row['difference'])} ({ends}).")
     return tuple(told)
 
 
@@ -172,7 +173,7 @@ def _compared(comparisons: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Tell the pairs by the first of the primary metrics that was compared."""
     metrics = [name for name in _PRIMARY if any(row["metric"] == name for row in comparisons)]
     told = []
-    for row in comparisons:
+    for row in sorted(comparisons, key=lambda row: (row["against"] != "baseline", len(row["against"]), row["against"])):
         if metrics and row["metric"] == metrics[0]:
             against, ends = model_name(row["against"]), interval((row["low"], row["high"]))
             told.append(f"{against} {number(row['difference'])} ({ends}; p {_equals(p_value(row['p_holm']))})")

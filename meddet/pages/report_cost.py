@@ -8,7 +8,7 @@ from typing import Any
 from meddet.pages.charts_bubbles import Bubble
 from meddet.pages.charts_svg import chart, round_scale, unit_scale
 from meddet.pages.report_parts import Figure, Figures, Part, Section
-from meddet.pages.report_values import STUDENT, Cell, Table, interval, model_name, name_cell, number
+from meddet.pages.report_values import STUDENT, Cell, Table, interval, model_name, name_cell, number, real_ends
 
 PAPER = (
     ("R152", 86.1, 2.3, 66.51),
@@ -74,7 +74,7 @@ def measured_bubbles(
             continue
         part = timed[graph]
         latency = part["latency"][engine]
-        reach = None if ends is None or isinstance(ends, str) else (float(ends[0]), float(ends[1]))
+        reach = real_ends(ends)
         area, hollow = part["parameters"] / largest, name == PLAIN
         bubbles.append(Bubble(series, float(latency["p50_ms"]), float(value), area, model_name(name), reach, hollow))
     return bubbles
@@ -95,9 +95,7 @@ def _pareto(evaluate: Mapping[str, Any], timed: Mapping[str, Any], models: Seque
         (name_cell(each.name), Cell(number(each.x, digits=1)), Cell(number(each.y), interval(each.ends)))
         for each in bubbles
     ]
-    data = Table(
-        f"{engine_name(engine)}: the points", ("model", "median, ms", "AP50, any class"), tuple(rows), folded=True
-    )
+    data = Table(f"{engine_name(engine)}: the points", ("model", "median, ms", "AP50, any class"), tuple(rows))
     return Figure(title, svg, data)
 
 
@@ -106,7 +104,7 @@ def _paper() -> Figure:
     y = round_scale([85.0, 86.5], "mAP, %", from_zero=False)
     svg = chart(f"The paper's own points: {said}", round_scale([24.0], "frames per second"), y, bubbles=paper_bubbles())
     rows = [(name_cell(n), Cell(str(s)), Cell(str(f)), Cell(str(p))) for n, s, f, p in PAPER]
-    data = Table("The paper's points", ("model", "mAP, %", "frames/s", "parameters, M"), tuple(rows), folded=True)
+    data = Table("The paper's points", ("model", "mAP, %", "frames/s", "parameters, M"), tuple(rows))
     return Figure("The paper's own points (arXiv:2409.00204), not measured here", svg, data)
 
 

@@ -11,6 +11,7 @@ from meddet.pages.report_values import STUDENT, Cell, Table, model_name, name_ce
 
 Rows = Sequence[Mapping[str, str]]
 _SHOWN_POINTS = 11
+_HONEST = "On the dashed diagonal a score is honest. A dot is a bin of scores, its area the number in it."
 _RATES = ((0.125, "1/8"), (0.25, "1/4"), (0.5, "1/2"), (1.0, "1"), (2.0, "2"), (4.0, "4"), (8.0, "8"))
 _CLASSES = (("protrusion", "Protrusion"), ("non-protrusion", "Non-protrusion"), ("any", "Any class"))
 
@@ -70,10 +71,14 @@ def model_figure(
         chosen: values that other columns must have.
     """
     curves = {name: points(rows, x[0], y[0], model=name, **chosen) for name in models}
-    lines = [Line(index, curves[name], marked) for index, name in enumerate(models) if curves[name]]
+    lines = [
+        Line(index, curves[name], _dots(curves[name]) if marked else ())
+        for index, name in enumerate(models)
+        if curves[name]
+    ]
     label = f"{title}: {y[1].title} against {x[1].title}, a curve for each of {', '.join(map(model_name, models))}"
     svg = chart(label, x[1], y[1], lines=lines[::-1], diagonal=diagonal, width=size[0], height=size[1])
-    return Figure(title, svg, _listed(curves, f"{x[1].title} → {y[1].title}"))
+    return Figure(title, svg, _listed(curves, f"{title}: {x[1].title} → {y[1].title}"))
 
 
 def pr_figures(rows: Rows, models: Sequence[str]) -> Figures:
@@ -87,7 +92,7 @@ def froc_figures(rows: Rows, models: Sequence[str]) -> Figures:
     """Draw sensitivity against false positives per study."""
     axis = Scale(_RATES[0][0], _RATES[-1][0], _RATES, "false positives per study", logarithmic=True)
     x, y = ("fp_per_study", axis), ("sensitivity", unit_scale("sensitivity"))
-    shown = [rate for rate in rows if _real(rate["fp_per_study"]) > 0]
+    shown = [row for row in rows if _RATES[0][0] <= _real(row["fp_per_study"]) <= _RATES[-1][0]]
     drawn = [
         model_figure(title, shown, models, x, y, chosen={"class": name})
         for name, title in _CLASSES
@@ -113,19 +118,34 @@ def reliability_figures(rows: Rows) -> Figures:
         ("disc", "Discs: protruded or not", "predicted probability", "observed share"),
     ):
         states = ("raw", "calibrated")
-        curves = {s: points(rows, "predicted", "observed", model=STUDENT, kind=f"{unit} {s}") for s in states}
-        lines = [Line(index + 6, curve, marked=True) for index, curve in enumerate(curves.values()) if curve]
+        lines = [_bin_dots(rows, f"{unit} {state}", series) for series, state in enumerate(states, start=6)]
         label = f"{title}: {observed} against {promised}, the student as scored and calibrated on validation"
         svg = chart(label, unit_scale(promised), unit_scale(observed), lines=lines, diagonal=True)
         own = [row for row in rows if row["model"] == STUDENT and row["kind"].startswith(f"{unit} ")]
-        drawn.append(Figure(title, svg, _bins(own)))
-    return Figures(tuple(drawn), (("as scored", 6), ("calibrated", 7)), "On the dashed diagonal a score is honest.")
+        drawn.append(Figure(title, svg, _bins(own, f"{title}: the bins")))
+    return Figures(
+        tuple(drawn),
+        (("as scored", 6), ("calibrated", 7)),
+        _HONEST,
+    )
 
 
-def _bins(rows: Rows) -> Table:
+def _bin_dots(rows: Rows, kind: str, series: int) -> Line:
+    """Draw a dot for each bin, of an area that grows with its number."""
+    chosen = {"model": STUDENT, "kind": kind}
+    places, counts = (points(rows, "predicted", column, **chosen) for column in ("observed", "n"))
+    largest = max((count for _, count in counts), default=1.0)
+    return Line(series, places, [1.5 + 7.5 * math.sqrt(count / largest) for _, count in counts], joined=False)
+
+
+def _dots(curve: Sequence[tuple[float, float]]) -> list[float]:
+    return [2.6] * len(curve)
+
+
+def _bins(rows: Rows, caption: str) -> Table:
     columns = ("kind", "low", "high", "n", "predicted", "observed")
     shown = [(name_cell(row["kind"]), *(Cell(_short(row[column])) for column in columns[1:])) for row in rows]
-    return Table("Bins", ("scores", *columns[1:]), tuple(shown), folded=True)
+    return Table(caption, ("scores", *columns[1:]), tuple(shown))
 
 
 def _listed(curves: Mapping[str, Sequence[tuple[float, float]]], head: str) -> Table:
@@ -140,7 +160,7 @@ def _listed(curves: Mapping[str, Sequence[tuple[float, float]]], head: str) -> T
                 cells.append(Cell(_arrow(*curve[round(place * (len(curve) - 1) / (_SHOWN_POINTS - 1))])))
         if any(cell.text != "–" for cell in cells):
             rows.append((name_cell(str(place + 1)), *cells))
-    return Table(head, ("point", *map(model_name, curves)), tuple(rows), folded=True)
+    return Table(head, ("point", *map(model_name, curves)), tuple(rows))
 
 
 def _arrow(x: float, y: float) -> str:

@@ -17,6 +17,7 @@ from meddet.pages.report_values import (
     model_name,
     name_cell,
     number,
+    real_ends,
 )
 
 _FIRST = ("ap50.any", "ap50", "ap50.protrusion", "ap50.non-protrusion", "ap10.any", "ap75.any", "ap50_95.any")
@@ -77,12 +78,11 @@ def errors_section(evaluate: Mapping[str, Any], models: Sequence[str]) -> Sectio
 def _error_chart(block: Mapping[str, Any]) -> Any:
     rows, ends = [], [0.0]
     for name, value in block["metrics"].items():
-        ci = block["ci95"].get(name)
-        low, high = (None, None) if ci is None or isinstance(ci, str) else ci
+        reach = real_ends(block["ci95"].get(name))
         real = None if isinstance(value, str) else float(value)
         kind, _, where = metric_name(name).partition(": ")
-        rows.append(Row(where or kind, number(value, digits=2), real, low, high, below=kind if where else ""))
-        ends += [end for end in (real, high) if end is not None]
+        rows.append(Row(where or kind, number(value, digits=2), real, reach, below=kind if where else ""))
+        ends += [real or 0.0, *(reach or ())]
     axis = round_scale(ends, "errors per image")
     said = ", ".join(f"{row.name} {row.shown}" for row in rows)
     return forest(f"Errors of the student per image: {said}", rows, axis, reference=None)

@@ -15,9 +15,11 @@ from meddet.pages.report_values import (
     interval,
     metric_name,
     model_name,
+    model_names,
     name_cell,
     number,
-    percent,
+    ordered,
+    real_ends,
 )
 
 _KINDS = {"sex": "Sex", "age": "Age", "scanner": "Scanner", "field_strength": "Field strength", "level": "Level"}
@@ -47,7 +49,7 @@ def operation_section(evaluate: Mapping[str, Any], models: Sequence[str], packag
             note="A call of the class that overlaps an annotated disc with IoU 0.5 finds it; any other call is false.",
         ),
         blocks_table(
-            {percent(float(share)): block for share, block in shares.items()},
+            {f"{100 * float(share):g} %": block for share, block in shares.items()},
             first="prevalence",
             caption="The student's predictive values if so many discs were protruded",
             note="Sensitivity and specificity are those of the test; another clinic sees another share of protrusions.",
@@ -59,24 +61,31 @@ def operation_section(evaluate: Mapping[str, Any], models: Sequence[str], packag
 
 def comparisons_section(evaluate: Mapping[str, Any]) -> Section:
     """Compare the student with each other model, pair by pair."""
-    rows = evaluate["comparisons"]
+    order = model_names(evaluate)
+    told = evaluate["comparisons"]
+    rows = [
+        row
+        for metric in _metrics(told)
+        for name in order
+        for row in told
+        if (row["metric"], row["against"]) == (metric, name)
+    ]
     shown = [
         (
             name_cell(f"{model_name(row['model'])} − {model_name(row['against'])}"),
             Cell(metric_name(row["metric"]), kind="name"),
-            Cell(number(row["difference"]), _ends(row)),
+            Cell(number(row["difference"]), interval((row["low"], row["high"]))),
             Cell(p_value(row["p"])),
             Cell(p_value(row["p_holm"])),
             Cell(number(row["n_patients"])),
-            Cell(str(row["family"]).replace("_", " "), kind="name"),
         )
         for row in rows
     ]
-    head = ("pair", "metric", "difference", "p", "p (Holm)", "patients", "family")
+    head = ("pair", "metric", "difference", "p", "p (Holm)", "patients")
     figures = [_pairs(metric, [row for row in rows if row["metric"] == metric]) for metric in _metrics(rows)]
     note = (
-        "Right of the line of no difference the student has more of the metric. p is two-sided, by the paired "
-        "bootstrap; Holm's correction is within a family."
+        "Right of the dashed line the student has more of the metric; of false positives less is better. p is "
+        "two-sided, by the paired bootstrap; Holm's correction is over the opponents within a metric."
     )
     parts = (
         Figures(tuple(figures), note=note),
@@ -90,11 +99,12 @@ def subgroups_section(evaluate: Mapping[str, Any]) -> Section:
     """Show the student group by group."""
     groups = evaluate["subgroups"]
     overall = evaluate[STUDENT]["operation"]["metrics"]
+    located = evaluate[STUDENT]["levels"]["given_location"]["all"]["metrics"]
     of_patients = {kind: members for kind, members in groups.items() if kind != "level"}
     of_discs = {kind: members for kind, members in groups.items() if kind == "level"}
     figures = [
         *(_group_figure(name, of_patients, overall.get(name)) for name in _metrics_of(of_patients)),
-        *(_group_figure(name, of_discs, None) for name in _metrics_of(of_discs)),
+        *(_group_figure(name, of_discs, located.get(name)) for name in _metrics_of(of_discs)),
     ]
     tables = [
         blocks_table(
@@ -106,7 +116,8 @@ def subgroups_section(evaluate: Mapping[str, Any]) -> Section:
         for kind, members in groups.items()
     ]
     note = (
-        "Square: value; line: 95 % interval; dashed: all test patients. Groups of fewer than 20 patients are withheld."
+        "Square: value; line: 95 % interval; dashed: all test patients. Groups of fewer than 20 patients are withheld. "
+        "By level: located discs."
     )
     lead = "The groups were listed beforehand: sex, age, scanner, field strength and level. Nothing was searched for."
     return Section("subgroups", "Which patients, group by group", lead, (Figures(tuple(figures), note=note), *tables))
@@ -134,16 +145,15 @@ def _pairs(metric: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
             f"− {model_name(row['against'])}",
             number(row["difference"]),
             _real(row["difference"]),
-            _real(row["low"]),
-            _real(row["high"]),
+            real_ends((row["low"], row["high"])),
             below=f"p (Holm) {p_value(row['p_holm'])}",
         )
         for row in rows
     ]
-    ends = [abs(end) for row in shown for end in (row.value, row.low, row.high) if end is not None]
+    ends = [abs(end) for row in shown for end in (row.value, *(row.ends or ())) if end is not None]
     half = round_scale([*ends, 0.01], "").high
     ticks = ((-half, f"−{half:g}"), (0.0, "0"), (half, f"+{half:g}"))
-    axis = Scale(-half, half, ticks, f"difference in {metric_name(metric)}")
+    axis = Scale(-half, half, ticks, "student minus the other")
     said = "; ".join(f"{row.name} {row.shown}" for row in shown)
     label = f"Student minus each other model, {metric_name(metric)}: {said}"
     return Figure(metric_name(metric), forest(label, shown, axis, reference=0.0))
@@ -153,8 +163,11 @@ def _group_figure(metric: str, groups: Mapping[str, Mapping[str, Any]], overall:
     rows = []
     for kind, members in groups.items():
         rows.append(Row(_KINDS.get(kind, kind), "", None, heading=True))
-        rows += [_group_row(name, block, metric) for name, block in members.items()]
-    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+        if all("withheld" in block for block in members.values()):
+            rows.append(Row(f"{len(members)} groups", "all withheld", None, below="fewer than 20 patients"))
+        else:
+            rows += [_group_row(name, block, metric) for name, block in members.items()]
+    ends = [end for row in rows for end in (row.value, *(row.ends or ())) if end is not None]
     shares = all(end <= 1 for end in ends) and not metric.startswith("false_positives")
     axis = unit_scale(metric_name(metric)) if shares else round_scale(ends, metric_name(metric))
     said = "; ".join(f"{row.name} {row.shown}" for row in rows if not row.heading)
@@ -167,22 +180,17 @@ def _group_row(name: str, block: Mapping[str, Any], metric: str) -> Row:
     if "withheld" in block:
         return Row(name, "withheld", None, below=below)
     value = block["metrics"].get(metric, "not measured")
-    ends = block["ci95"].get(metric)
-    low, high = (None, None) if ends is None or isinstance(ends, str) else ends
-    return Row(name, number(value, digits=2), _real(value), _real(low), _real(high), below=below)
+    reach = real_ends(block["ci95"].get(metric))
+    return Row(name, number(value, digits=2), _real(value), reach, below=below)
 
 
 def _metrics_of(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
     blocks = [block for members in groups.values() for block in members.values()]
-    return list(dict.fromkeys(name for block in blocks for name in block.get("metrics", {})))
+    return ordered(name for block in blocks for name in block.get("metrics", {}))
 
 
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(row["metric"]) for row in rows))
-
-
-def _ends(row: Mapping[str, Any]) -> str:
-    return "" if isinstance(row["low"], str) else interval((row["low"], row["high"]))
 
 
 def _real(value: float | int | str | None) -> float | None:

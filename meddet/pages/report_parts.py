@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from meddet.pages.report_values import Cell, Table, counted, measured, metric_name, name_cell
+from meddet.pages.report_values import Cell, Table, counted, measured, metric_name, name_cell, ordered
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def blocks_table(
     folded: bool = False,
 ) -> Table:
     """Make a row of each block, a column of every metric that one of them has, and the counts it rests on."""
-    names = list(dict.fromkeys(name for block in blocks.values() for name in block.get("metrics", {})))
+    names = ordered(name for block in blocks.values() for name in block.get("metrics", {}))
     rows = [(name_cell(name), *_cells(block, names), counted(block)) for name, block in blocks.items()]
-    head = (first, *(metric_name(name) for name in names), "n")
+    head = (first, *(metric_name(name) for name in names), "protruded of all discs")
     return Table(caption, head, tuple(rows), note=note, folded=folded)
 
 

@@ -1,10 +1,12 @@
 """How the report page shows values: words stay words, numbers have their digits, an absent key is named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 STUDENT = "student"
+Ends: TypeAlias = Sequence[float | int | str] | None
+"""An interval as the reports hold it: two numbers, or twice a word."""
 _SHOWN = {"baseline": "plain student"}
 _SUFFIXES = {"any": "any class", "protrusion": "protrusion", "non-protrusion": "non-protrusion"}
 _METRICS = {
@@ -20,6 +22,7 @@ _METRICS = {
     "ppv": "PPV",
     "npv": "NPV",
     "kappa": "Cohen κ",
+    "ac1": "Gwet AC1",
     "brier": "Brier score",
     "brier_raw": "Brier score, as scored",
     "brier_calibrated": "Brier score, calibrated",
@@ -55,11 +58,58 @@ class Table:
     kind: str = "table"
 
 
+_FIRST = (
+    "all",
+    "sensitivity",
+    "specificity",
+    "balanced_accuracy",
+    "auc",
+    "disc_auc",
+    "ppv",
+    "npv",
+    "kappa",
+    "ac1",
+    "brier",
+    "laece0_raw",
+    "laece0_calibrated",
+    "brier_raw",
+    "brier_calibrated",
+    "ap10",
+    "ap50",
+    "ap75",
+    "ap50_95",
+    "missed",
+    "class_flip",
+    "duplicate",
+    "localisation",
+    "background.c2_synchondrosis",
+    "right",
+    "wrong",
+    "under 40",
+    "sex",
+    "age",
+)
+
+
+_PLACE = {
+    name: place
+    for place, name in enumerate(
+        f"{base}.{suffix}".rstrip(".") for base in _FIRST for suffix in ("", "any", "protrusion", "non-protrusion")
+    )
+}
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Put names, each once, in the order in which people read them; what has no place in it comes last, as it came."""
+    return sorted(dict.fromkeys(names), key=lambda name: _PLACE.get(name, len(_PLACE)))
+
+
 class Named(dict[str, Any]):
-    """A part of a report that knows where it stands: what it lacks is named in one line."""
+    """A report, or a part of one, `ordered`, that knows where it stands: what it lacks is named in one line."""
 
     def __init__(self, content: Mapping[str, Any], *, file: str, path: tuple[str, ...] = ()) -> None:
-        super().__init__({key: named(value, file=file, path=(*path, key)) for key, value in content.items()})
+        parts = ((key, content[key]) for key in ordered(content))
+        super().__init__({key: _deeper(value, file, (*path, key)) for key, value in parts})
         self._where = f"{file}: {'.'.join(path) or 'the file'}"
 
     def __missing__(self, key: str) -> Any:
@@ -71,19 +121,12 @@ class Named(dict[str, Any]):
         raise ValueError(f"{self._where}: expected a key {key!r}, found {', '.join(sorted(self)) or 'none'}"[:300])
 
 
-def named(content: Any, *, file: str, path: tuple[str, ...] = ()) -> Any:
-    """Let every part of a report know where it stands.
-
-    Args:
-        content: of a JSON file.
-        file: its name.
-        path: of keys that lead to `content`.
-    """
-    if isinstance(content, Mapping):
-        return Named(content, file=file, path=path)
-    if isinstance(content, list):
-        return [named(each, file=file, path=(*path, str(place))) for place, each in enumerate(content)]
-    return content
+def _deeper(value: Any, file: str, path: tuple[str, ...]) -> Any:
+    if isinstance(value, Mapping):
+        return Named(value, file=file, path=path)
+    if isinstance(value, list):
+        return [_deeper(each, file, (*path, str(place))) for place, each in enumerate(value)]
+    return value
 
 
 def number(value: float | int | str | None, *, digits: int = 3) -> str:
@@ -102,11 +145,20 @@ def percent(value: float | int | str) -> str:
     return value if isinstance(value, str) else f"{100 * value:.1f} %"
 
 
-def interval(ends: Sequence[float | int] | str | None, *, digits: int = 3) -> str:
-    """Show an interval; empty where there is none."""
-    if ends is None or isinstance(ends, str):
-        return ends or ""
-    return f"{number(ends[0], digits=digits)} to {number(ends[1], digits=digits)}"
+def interval(ends: Ends, *, digits: int = 3) -> str:
+    """Show an interval, or the word that stands for it; empty where there is none."""
+    if ends is None:
+        return ""
+    if (reach := real_ends(ends)) is None:
+        return str(ends[0])
+    return f"{number(reach[0], digits=digits)} to {number(reach[1], digits=digits)}"
+
+
+def real_ends(ends: Ends) -> tuple[float, float] | None:
+    """Give both ends of an interval; None where it is undefined or absent."""
+    if ends is None or any(isinstance(end, str) for end in ends):
+        return None
+    return float(ends[0]), float(ends[1])
 
 
 def measured(block: Mapping[str, Any], name: str, *, digits: int = 3) -> Cell:
@@ -125,8 +177,11 @@ def sentence(block: Mapping[str, Any], name: str, *, digits: int = 3) -> str:
 
 def counted(block: Mapping[str, Any]) -> Cell:
     """Say what a block rests on."""
-    told = [f"{value:,} {key}" for key, value in block["n"].items()]
-    return Cell("\n".join(", ".join(told[place : place + 2]) for place in range(0, len(told), 2)), kind="word")
+    n = block["n"]
+    return Cell(
+        f"{number(n['protrusions'])} of {number(n['discs'])}",
+        f"{number(n['patients'])} patients, {number(n['images'])} images",
+    )
 
 
 def name_cell(text: str) -> Cell:
@@ -156,5 +211,9 @@ def metric_name(name: str) -> str:
     if name in _METRICS:
         return _METRICS[name]
     base, _, suffix = name.partition(".")
+    if base == "froc":
+        return f"sensitivity, {metric_name(suffix)} false positives per study"
+    if base in _SUFFIXES:
+        return f"{_SUFFIXES[base]}, at {suffix}"
     shown = _METRICS.get(base, base.replace("_", " "))
     return f"{shown}, {_SUFFIXES.get(suffix, suffix)}" if suffix else shown

@@ -27,7 +27,7 @@ def test_round_ticks_hold_the_values() -> None:
 
 
 def test_a_chart_says_what_it_is_and_has_no_ids() -> None:
-    drawn = chart("a < b", unit_scale("x"), unit_scale("y"), lines=[Line(0, [(0.0, 0.0), (1.0, 1.0)], marked=True)])
+    drawn = chart("a < b", unit_scale("x"), unit_scale("y"), lines=[Line(0, [(0.0, 0.0), (1.0, 1.0)], [2.6, 2.6])])
     assert 'role="img" aria-label="a &lt; b"' in drawn
     assert " id=" not in drawn
     assert '<polyline class="line s0" points="46.0,228.0 330.0,12.0"/>' in drawn
@@ -49,7 +49,7 @@ def test_names_of_circles_keep_off_each_other_and_stay_inside() -> None:
 
 
 def test_a_forest_shows_words_where_there_is_no_number() -> None:
-    rows = [Row("Sex", "", None, heading=True), Row("F", "0.80", 0.8, 0.7, 0.9, "n = 24"), Row("M", "withheld", None)]
+    rows = [Row("Sex", "", None, heading=True), Row("F", "0.80", 0.8, (0.7, 0.9), "n = 24"), Row("M", "withheld", None)]
     drawn = forest("groups", rows, unit_scale("AUC"), reference=0.5)
     assert drawn.count('class="mark"') == 1
     assert drawn.count("whisker") == 1
