@@ -18,6 +18,7 @@ FILES = (
     *("claim_checklist.md", "config.json", "detector.onnx", "detector.safetensors"),
     *("locator.onnx", "locator.safetensors", "model_card.md", "reference.json"),
 )
+_HEAD = (FORMAT, list(CLASSES))
 MANIFEST = "manifest.json"
 
 
@@ -70,9 +71,9 @@ def read_config(path: Path) -> Config:
         ValueError: of another format or with other classes, or not what `write_config` writes.
     """
     content = read_json(path)
+    if not isinstance(content, dict) or (content.pop("format", None), content.pop("classes", None)) != _HEAD:
+        raise ValueError(f"{path}: expected format {FORMAT} and classes {list(CLASSES)}")
     try:
-        if content.pop("format") != FORMAT or content.pop("classes") != list(CLASSES):
-            raise ValueError(f"{path}: expected format {FORMAT} and classes {list(CLASSES)}")
         content["locator"] = LocatorSettings(**content["locator"])
         for key in ("input_size", "percentiles"):
             content[key] = tuple(content[key])
@@ -80,7 +81,7 @@ def read_config(path: Path) -> Config:
         content["levels"] = content["levels"] and _levels(**content["levels"])
         content["conformal"] = Conformal(**content["conformal"])
         return Config(**content)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected the configuration of a bundle, got an error: {error}") from None
 
 

@@ -13,6 +13,7 @@ likely, the box stays unnamed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -35,10 +36,20 @@ _NUM = len(LEVELS)
 
 @dataclass(frozen=True)
 class Knots:
-    """A rising function: straight between its knots, level beyond them."""
+    """A rising function: straight between its knots, level beyond them.
+
+    Errors:
+        ValueError: no knots, or not as many values as scores, or one falls.
+    """
 
     score: tuple[float, ...]
     value: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no rising function."""
+        falls = any(second < first for each in (self.score, self.value) for first, second in pairwise(each))
+        if falls or not self.score or len(self.score) != len(self.value):
+            raise ValueError(f"expected as many rising values as rising scores, got {len(self.score)} scores")
 
     def __call__(self, scores: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         """Read scores."""
@@ -47,7 +58,11 @@ class Knots:
 
 @dataclass(frozen=True)
 class LevelPrior:
-    """Where the six discs lie: x and y of each centre in widths and heights of the region, C2/3 first."""
+    """Where the six discs lie: x and y of each centre in widths and heights of the region, C2/3 first.
+
+    Errors:
+        ValueError: not twelve numbers, or no covariance of twelve.
+    """
 
     mean: tuple[float, ...]
     """x, y of C2/3, x, y of C3/4, ...: twelve numbers."""
@@ -55,6 +70,16 @@ class LevelPrior:
     """Twelve by twelve."""
     images: int
     """Annotated images that it rests on."""
+
+    def __post_init__(self) -> None:
+        """Refuse what has no density."""
+        sizes = {len(self.mean), len(self.covariance), *map(len, self.covariance)}
+        if sizes != {2 * _NUM} or not _is_covariance(np.asarray(self.covariance)):
+            raise ValueError("expected the mean and covariance of twelve coordinates")
+
+
+def _is_covariance(matrix: np.ndarray) -> bool:
+    return bool(np.isfinite(matrix).all() and np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() > 0)
 
 
 def fit_levels(

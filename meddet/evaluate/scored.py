@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meddet.classes import CLASSES, Level
 from meddet.data.coco import Sample
@@ -190,6 +190,11 @@ class _Limits(_Part):
 class _Knots(_Part):
     score: tuple[float, ...]
     value: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _rises(self) -> "_Knots":
+        Knots(self.score, self.value)
+        return self
 
 
 class _Calibration(_Part):

@@ -179,6 +179,44 @@ def test_the_fingerprint_sees_names_and_contents(tmp_path: Path) -> None:
     assert bundle.code_fingerprint(tmp_path / "b" / "meddet") != first
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        ("calibration", {}, "detection"),
+        ("conformal", {"alpha": 0.1}, "threshold"),
+        ("levels", {"mean": [0.5] * 12, "covariance": [[0.0] * 12] * 12, "images": 3}, "covariance of twelve"),
+        ("levels", {"mean": [0.5] * 4, "covariance": [[1.0]], "images": 3}, "covariance of twelve"),
+    ],
+)
+def test_a_reading_that_is_none_is_refused_by_name(copy: Path, part: str, value: object, said: str) -> None:
+    content = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(content | {part: value}))
+    vouch(copy, "config.json")
+    with pytest.raises(ValueError, match=rf"config.json: expected the configuration of a bundle.*{said}"):
+        bundle.load_bundle(copy)
+
+
+def test_knots_that_fall_are_refused_by_name(copy: Path) -> None:
+    content = json.loads((copy / "config.json").read_text())
+    content["calibration"]["disc"]["value"] = [0.9, 0.1]
+    (copy / "config.json").write_text(json.dumps(content))
+    vouch(copy, "config.json")
+    with pytest.raises(ValueError, match=r"config.json: .*expected as many rising values as rising scores, got 2"):
+        bundle.load_bundle(copy)
+
+
+def test_without_a_level_prior_nothing_is_named(
+    small_bundle: Path, tmp_path: Path, write_small_bundle: Callable[..., object]
+) -> None:
+    config = dataclasses.replace(bundle.load_bundle(small_bundle).config, levels=None)
+    write_small_bundle(tmp_path / "bundle", config=config)
+    loaded = bundle.load_bundle(tmp_path / "bundle")
+    assert loaded.config == config
+    found, region = loaded.predict(np.random.default_rng(1).random((90, 100), dtype=np.float32))
+    assert loaded.name(found, region) == ("",) * len(found.boxes)
+    assert len(found.boxes) > 0
+
+
 def test_config_is_plain_data(small_bundle: Path) -> None:
     config = bundle.load_bundle(small_bundle).config
     written = json.loads((small_bundle / "config.json").read_text())

@@ -119,6 +119,7 @@ def edit(content: dict[str, Any], key: str, value: object) -> None:
         ("models/student/operating_point", {"protrusion": 0.1}, "operating_point: expected protrusion, non-protrusion"),
         ("models/student/calibration/detection", {}, "calibration.detection: expected protrusion, non-protrusion, got"),
         ("models/student/calibration/place/score", None, "models.student.calibration.place.score"),
+        ("models/student/calibration/disc/value", [1.0, 0.0], "calibration.disc: Value error, expected as many rising"),
         ("models/student/conformal/alpha", 1.0, "models.student.conformal.alpha"),
         ("models/student/images/0/detections/0/level", "C8", "models.student.images.0.detections.0.level"),
         ("models/student/limits/nms_iou", None, "models.student.limits.nms_iou"),
