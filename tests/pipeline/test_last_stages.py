@@ -1,4 +1,4 @@
-"""package, evaluate and benchmark on the outputs of a training that never happened: small random networks."""
+"""package, evaluate, benchmark and robustness on the outputs of a training that never was: small random networks."""
 
 import contextlib
 import json
@@ -19,15 +19,17 @@ from meddet.data.images import write_canonical
 from meddet.data.table import write_table
 from meddet.data.transforms import prepare
 from meddet.evaluate.coco import detection_numbers
+from meddet.evaluate.corruptions import CORRUPTIONS
 from meddet.evaluate.matching import above, of_label, without_class
+from meddet.evaluate.robustness import METRICS
 from meddet.evaluate.scored import read_models
-from meddet.files import write_json
+from meddet.files import read_json, write_json
 from meddet.inference import in_image
 from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
 from meddet.postprocess import detect
 from meddet.structures import Detections, Region
-from pipeline import benchmark, evaluate, package
+from pipeline import benchmark, evaluate, package, robustness
 
 ROOT = Path(__file__).parents[2]
 SIZE = (160, 136)
@@ -41,6 +43,7 @@ def small_params() -> dict:
     params["view"] |= {"height": SIZE[0], "width": SIZE[1]}
     params["model"]["channels"] = 32
     params["evaluate"]["gallery_images"] = 2
+    params["robustness"] = {"images": "all", "severities": [5], "seed": 0}
     params["benchmark"] |= {"warmup": 1, "repetitions": 2, "threads": 1}
     return params
 
@@ -104,7 +107,7 @@ def seen(student: Detector, pixels: torch.Tensor, region: Region) -> list[tuple[
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which package, evaluate and benchmark have run."""
+    """A project in which package, evaluate, benchmark and robustness have run."""
     root = tmp_path_factory.mktemp("project")
     (root / "params.yaml").write_text(yaml.safe_dump(small_params()))
     artifacts = root / "artifacts"
@@ -114,7 +117,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         params = load_params(Path("params.yaml"))
-        for stage in (package, evaluate, benchmark):
+        for stage in (package, evaluate, benchmark, robustness):
             stage.main(params)
     return root
 
@@ -259,6 +262,91 @@ def test_benchmark_measures_everyone_in_both_engines(project: Path) -> None:
     student, teacher = report["models"]["student"]["parameters"], report["models"]["resnet50"]["parameters"]
     assert against["parameters_saved_percent"] == pytest.approx(100 * (1 - student / teacher), abs=0.001)
     assert report["paper"]["speedup"] == 5.08
+
+
+def test_robustness_tells_every_model_on_every_fault(project: Path) -> None:
+    report = read(project, "reports/robustness.json")
+    assert report["sample"] == {
+        "image_ids": [5, 6, 7],
+        "n": {"patients": 2, "images": 3, "discs": 18, "protrusions": 6},
+        "severities": [5],
+        "corruptions": list(CORRUPTIONS),
+        "stated": "3 of 3 test images, of 2 patients; severities 5",
+    }
+    assert set(report["models"]) == {"student", "baseline", "resnet50"}
+    for model in report["models"].values():
+        for block in ("clean", "mpc", "rpc"):
+            assert set(model[block]["metrics"]) == set(model[block]["ci95"]) == set(METRICS)
+            assert model[block]["n"] == report["sample"]["n"]
+        assert set(model["corruptions"]) == set(CORRUPTIONS)
+        assert all(set(cells) == {"5"} for cells in model["corruptions"].values())
+    assert set(report["comparison"]) == {"student - baseline", "student - resnet50"}
+    assert set(report["located"]) == {"clean", *CORRUPTIONS}
+
+
+def test_robustness_on_clean_images_is_what_evaluate_says(project: Path) -> None:
+    report, evaluated = read(project, "reports/robustness.json"), read(project, "reports/evaluate.json")
+    clean = report["models"]["student"]["clean"]["metrics"]
+    told = evaluated["student"]["operation"]["metrics"]
+    assert clean == {metric: pytest.approx(told[metric], abs=1e-4) for metric in METRICS}
+    assert clean["ap50.any"] > 0
+    assert (report["test_md5"], report["data_md5"]) == (evaluated["test_md5"], evaluated["data_md5"])
+
+
+def test_the_table_of_robustness_says_what_its_report_says(project: Path) -> None:
+    table, models = (
+        pd.read_csv(project / "reports/robustness/curves.csv"),
+        read(project, "reports/robustness.json")["models"],
+    )
+    assert len(table) == len(models) * len(CORRUPTIONS) * 2
+    for row in table.to_dict("records"):
+        model = models[row["model"]]
+        told = model["corruptions"][row["corruption"]]["5"] if row["severity"] else model["clean"]["metrics"]
+        assert row["ap50_any"] == pytest.approx(told["ap50.any"], abs=1e-6)
+
+
+def test_a_second_robustness_gives_the_same_bytes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifacts").symlink_to(project / "artifacts")
+    monkeypatch.chdir(tmp_path)
+    robustness.main(load_params(project / "params.yaml"))
+    for path in (
+        "robustness.json",
+        *(f"robustness/{name}" for name in ("curves.csv", "robustness.png", "examples.png")),
+    ):
+        assert (tmp_path / "reports" / path).read_bytes() == (project / "reports" / path).read_bytes()
+
+
+def test_fault_35_robustness_of_a_sample_without_discs_is_undefined(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    for path in (project / "artifacts").iterdir():
+        (tmp_path / "artifacts" / path.name).symlink_to(path)
+    content = read_json(project / "artifacts/coco.json")
+    content["annotations"] = [each for each in content["annotations"] if each["image_id"] < 5]
+    (tmp_path / "artifacts/coco.json").unlink()
+    write_json(tmp_path / "artifacts/coco.json", content)
+    monkeypatch.chdir(tmp_path)
+    params = small_params()
+    params["robustness"] = {"images": 1, "severities": [1], "seed": 0}
+    robustness.main(Params.model_validate(params))
+    report = read(tmp_path, "reports/robustness.json")
+    assert report["sample"]["stated"] == "1 of 3 test images, of 1 patient; severities 1"
+    student, undefined = report["models"]["student"], dict.fromkeys(METRICS, "undefined (n=0)")
+    assert (
+        student["clean"]["metrics"] == student["mpc"]["metrics"] == student["corruptions"]["motion"]["1"] == undefined
+    )
+    assert pd.read_csv("reports/robustness/curves.csv")["ap50"].isna().all()
+
+
+@pytest.mark.parametrize("severities", [[], [0], [6], [1, 1]])
+def test_severities_that_make_no_sense_are_refused(severities: list[int]) -> None:
+    params = small_params()
+    params["robustness"]["severities"] = severities
+    with pytest.raises(ValueError, match=r"robustness.severities|expected each once"):
+        Params.model_validate(params)
 
 
 def test_a_changed_bundle_ends_evaluate_with_its_name(project: Path, tmp_path: Path) -> None:
