@@ -18,7 +18,7 @@ from meddet.drift.reference import Rule, build_reference
 from meddet.evaluate.calibration import UNCALIBRATED
 from meddet.evaluate.conformal import Conformal
 from meddet.evaluate.operating import call_discs
-from meddet.evaluate.report import detect_bundled, evaluation_report
+from meddet.evaluate.report import count_models, detect_bundled, evaluation_report
 from meddet.evaluate.scored import read_models, write_scored
 from meddet.files import write_json
 from meddet.models.detector import build_detector
@@ -141,7 +141,9 @@ def write_evaluation(project: Path, made: Path, folder: Path) -> list[Path]:
     groups = {sample.patient_id: {"sex": "FM"[sample.image_id % 2], "age": "40-59"} for sample in test}
     path = folder / "detections.json"
     write_scored(path, {"student": found}, test, images=artifacts / "images", groups=groups, data_md5=DATA_MD5)
-    write_json(folder / "evaluate.json", evaluation_report(read_models(path), train=train))
+    write_json(
+        folder / "evaluate.json", evaluation_report(count_models(read_models(path)), train=train, code_sha256="abc")
+    )
     (folder / "split.json").write_text((artifacts / "split.json").read_text())
     return [folder / name for name in ("detections.json", "evaluate.json", "split.json")]
 
