@@ -237,3 +237,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: {' '.join(error.cmd)}: ended with {error.returncode}; run again to go on from there")
