@@ -26,8 +26,8 @@ def pareto_png(measured: Sequence[Bubble], paper: Sequence[Bubble], *, engine: s
     figure = Figure(figsize=(10.5, 5), dpi=_DPI, facecolor="white")
     ours, theirs = figure.subplots(1, 2, width_ratios=[1.5, 1])
     _draw(ours, measured, f"Measured here, {engine}")
-    ours.set(xlabel="median latency, ms", ylabel="AP50, any class", ylim=(0, 1.02))
-    ours.set_xlim(0, max((each.x for each in measured), default=1.0) * 1.2)
+    ours.set(xlabel="median latency, ms", ylabel="AP50, any class")
+    ours.set_xlim(0, max((each.x for each in measured), default=1.0) * 1.25)
     _draw(theirs, paper, "The paper's own points, not measured here")
     theirs.set(xlabel="frames per second", ylabel="mAP, %", xlim=(0, 24), ylim=(85.2, 86.5))
     figure.text(0.01, 0.02, notes, color=_FAINT, fontsize=7.5)
@@ -44,22 +44,20 @@ def _draw(axes: Axes, bubbles: Sequence[Bubble], heading: str) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(_GRID)
-    for rank, each in enumerate(sorted(bubbles, key=lambda each: -each.y)):
+    for each in bubbles:
         colour = _COLOURS[each.series % len(_COLOURS)]
         if each.ends:
             axes.plot([each.x, each.x], each.ends, color=colour, linewidth=1.5)
         face = "none" if each.hollow else colour
         axes.scatter(each.x, each.y, s=each.area * _AREA_POINTS, facecolor=face, alpha=0.45)
         axes.scatter(each.x, each.y, s=each.area * _AREA_POINTS, facecolor="none", edgecolor=colour, linewidth=1.3)
-        above = rank % 2 == 0
-        reach = 6 + (each.area * _AREA_POINTS / 3.14) ** 0.5
+        reach = 4 + (each.area * _AREA_POINTS / 3.14) ** 0.5
         axes.annotate(
             each.name,
             (each.x, each.y),
-            xytext=(0, reach if above else -reach),
+            xytext=(reach, 0),
             textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
+            va="center",
             fontsize=8.5,
             color=_INK,
         )

@@ -8,6 +8,7 @@ from meddet.pages.charts_text import text, width_of
 
 _RADIUS = 17.0
 _LINE = 12.0
+_FAR = 30.0
 
 Extent = tuple[float, float, float, float]
 
@@ -25,24 +26,27 @@ class Bubble:
     hollow: bool = False
 
 
-def bubbles_at(placed: Sequence[tuple[Bubble, float, float]], down: Callable[[float], float], width: int) -> list[str]:
+def bubbles_at(
+    placed: Sequence[tuple[Bubble, float, float]], down: Callable[[float], float], *, left: float, right: float
+) -> list[str]:
     """Draw circles at places in px, the largest first, then their names.
 
     Args:
         placed: circles and their centres.
         down: place of a value of y.
-        width: of the chart.
+        left: names stay right of it.
+        right: and left of it.
     """
     drawn = [_circle(each, x, y, down) for each, x, y in sorted(placed, key=lambda one: -one[0].area)]
     taken = [(x - _reach(each), y - _reach(each), x + _reach(each), y + _reach(each)) for each, x, y in placed]
+    taken += [(x - 2, down(each.ends[1]), x + 2, down(each.ends[0])) for each, x, _ in placed if each.ends]
     for each, x, y in placed:
-        own = _free(each, x, y, taken, width)
+        own = _free(each, x, y, taken, left, right)
         taken.append(own)
-        if own[1] > y + 30 or own[3] < y - 30:
-            drawn.append(
-                f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{(own[0] + own[2]) / 2:.1f}" '
-                f'y2="{own[1] if own[1] > y else own[3]:.1f}"/>'
-            )
+        if own[1] > y + _FAR or own[3] < y - _FAR:
+            end = own[1] if own[1] > y else own[3]
+            line = f'x1="{x:.1f}" y1="{y:.1f}" x2="{(own[0] + own[2]) / 2:.1f}" y2="{end:.1f}"'
+            drawn.append(f'<line class="leader" {line}/>')
         drawn.append(text(own[0], own[3] - 3, each.name, kind="name"))
     return drawn
 
@@ -60,14 +64,14 @@ def _circle(each: Bubble, x: float, y: float, down: Callable[[float], float]) ->
     return drawn + f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{_reach(each):.1f}"/>'
 
 
-def _free(each: Bubble, x: float, y: float, taken: Sequence[Extent], width: int) -> Extent:
+def _free(each: Bubble, x: float, y: float, taken: Sequence[Extent], left: float, right: float) -> Extent:
     """Find the first place for a name that nothing has taken: beside, below, above, and further away."""
     long, reach = width_of(each.name), _reach(each) + 4
     places = [(x + reach, y - _LINE / 2), (x - reach - long, y - _LINE / 2)]
     for step in range(12):
         places += [(x - long / 2, y + reach + step * _LINE), (x - long / 2, y - reach - (step + 1) * _LINE)]
-    extents = [(left, top, left + long, top + _LINE) for left, top in places]
-    inside = [extent for extent in extents if extent[0] > 0 and extent[2] < width]
+    extents = [(start, top, start + long, top + _LINE) for start, top in places]
+    inside = [extent for extent in extents if extent[0] >= left and extent[2] <= right]
     free = [extent for extent in inside if not any(_meet(extent, other) for other in taken)]
     return (free or inside or extents)[0]
 

@@ -6,7 +6,7 @@ from operator import getitem
 from typing import Any
 
 from meddet.pages.charts_bubbles import Bubble
-from meddet.pages.charts_svg import chart, round_scale, unit_scale
+from meddet.pages.charts_svg import chart, round_scale
 from meddet.pages.report_parts import Figure, Figures, Part, Section
 from meddet.pages.report_values import STUDENT, Cell, Table, interval, model_name, name_cell, number, real_ends
 
@@ -90,7 +90,9 @@ def _pareto(evaluate: Mapping[str, Any], timed: Mapping[str, Any], models: Seque
     said = "; ".join(f"{each.name} {each.y:.3f} at {each.x:.1f} ms" for each in bubbles)
     title = f"{engine_name(engine)}: AP50 against latency"
     x = round_scale([each.x * 1.15 for each in bubbles] or [1.0], "median latency, ms")
-    svg = chart(f"{title}: {said or 'undefined'}", x, unit_scale("AP50, any class"), bubbles=bubbles, height=300)
+    ends = [end for each in bubbles for end in (each.y, *(each.ends or ()))]
+    y = round_scale([*ends, 1.0], "AP50, any class", from_zero=False)
+    svg = chart(f"{title}: {said or 'undefined'}", x, y, bubbles=bubbles, height=300)
     rows = [
         (name_cell(each.name), Cell(number(each.x, digits=1)), Cell(number(each.y), interval(each.ends)))
         for each in bubbles

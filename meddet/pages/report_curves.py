@@ -55,6 +55,7 @@ def model_figure(
     diagonal: bool = False,
     marked: bool = False,
     size: tuple[int, int] = (340, 270),
+    listed: bool = True,
     chosen: Mapping[str, str],
 ) -> Figure:
     """Draw one curve of each model, the student's on top, and list some of their points.
@@ -68,6 +69,7 @@ def model_figure(
         diagonal: draw y = x.
         marked: every point has a dot.
         size: width and height in px.
+        listed: some of the points are listed beside it.
         chosen: values that other columns must have.
     """
     curves = {name: points(rows, x[0], y[0], model=name, **chosen) for name in models}
@@ -78,7 +80,7 @@ def model_figure(
     ]
     label = f"{title}: {y[1].title} against {x[1].title}, a curve for each of {', '.join(map(model_name, models))}"
     svg = chart(label, x[1], y[1], lines=lines[::-1], diagonal=diagonal, width=size[0], height=size[1])
-    return Figure(title, svg, _listed(curves, f"{title}: {x[1].title} → {y[1].title}"))
+    return Figure(title, svg, None if not listed else _listed(curves, f"{title}: {x[1].title} → {y[1].title}"))
 
 
 def pr_figures(rows: Rows, models: Sequence[str]) -> Figures:

@@ -35,6 +35,7 @@ def noise_section(robustness: Mapping[str, Any], models: Sequence[str], curves: 
             ("ap50_any", unit_scale("AP50, any class")),
             marked=True,
             size=(340, 210),
+            listed=False,
             chosen={"corruption": name},
         )
         for name in corruptions

@@ -17,6 +17,7 @@ _DEFINITIONS = {
     "PPV, NPV": "share of the calls (and of the discs without one) that are right; they depend on the prevalence",
     "Cohen κ": "agreement with the annotation beyond chance; readers of cervical discs reach 0.45 to 0.56 among "
     "themselves (Yi 2015)",
+    "Gwet AC1": "agreement beyond chance that doesn't break down where one answer is rare",
     "Brier score": "mean squared distance of a probability from what came true; lower is better",
     "LaECE₀": "mean distance of a detection's score from its overlap with the truth, bin by bin; lower is better",
     "miss rate": "share of the protrusions that the conformal threshold leaves out",
@@ -47,7 +48,7 @@ def sources_section(
         "code of the bundle (sha256)": package["code_sha256"],
         **{f"benchmark: {name.replace('_', ' ')}": value for name, value in sorted(machine.items())},
     }
-    rows = [(name_cell(name), Cell(_plain(value), kind="word")) for name, value in facts.items()]
+    rows = [(name_cell(name), Cell(_plain(value), kind="text")) for name, value in facts.items()]
     lead = "The page is made of the files in reports/ alone. It has no date: the same reports give the same page."
     table = Table("Data, code and machine", ("what", "value"), tuple(rows))
     return Section("sources", "Where the numbers come from", lead, (table,))
@@ -57,7 +58,7 @@ def notes_section(evaluate: Mapping[str, Any], benchmark: Mapping[str, Any], rob
     """Define every word, and repeat what the stages say about their own numbers."""
 
     def table(caption: str, notes: Mapping[str, str]) -> Table:
-        rows = [(name_cell(name), Cell(str(said), kind="word")) for name, said in notes.items()]
+        rows = [(name_cell(name), Cell(str(said), kind="text")) for name, said in notes.items()]
         return Table(caption, ("name", "meaning"), tuple(rows), folded=caption != "Definitions")
 
     def told(notes: Mapping[str, str]) -> dict[str, str]:

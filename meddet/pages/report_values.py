@@ -43,7 +43,8 @@ class Cell:
 
     text: str
     below: str = ""
-    kind: Literal["name", "number", "word"] = "number"
+    kind: Literal["name", "number", "word", "text"] = "number"
+    """A word stands in the place of a number; a text is read."""
 
 
 @dataclass(frozen=True)
