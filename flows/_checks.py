@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from meddet.evaluate.scored import Scored
     from meddet.structures import Detections
 
-_KNOWN_FILES = {"", ".j2", ".json", ".md", ".onnx", ".py", ".safetensors", ".txt", ".yaml", ".yml"}
+_KNOWN_FILES = {"", ".css", ".j2", ".js", ".json", ".md", ".onnx", ".py", ".safetensors", ".txt", ".yaml", ".yml"}
 """What a version of ours consists of. No pickle is among them, nor an archive that could hold one."""
 _SAME_BOX_PX, _SAME_SCORE, _SAME_SHARE = 0.5, 0.01, 0.9
 
