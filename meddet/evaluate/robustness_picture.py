@@ -13,7 +13,7 @@ from meddet.structures import Region
 _INK, _FAINT, _GRID = "#1d2733", "#66717d", "#dfe4ea"
 _COLOURS = ("#c2410c", "#0e7490", "#475569", "#7c3aed", "#15803d", "#b45309")
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
-_DPI = 110
+_DPI, _EXAMPLES_DPI = 110, 95
 _COLUMNS = 4
 
 
@@ -74,7 +74,9 @@ def examples_png(
     crop = slice(int(top), int(bottom)), slice(int(left), int(right))
     tall = clean[crop].shape[0] / max(clean[crop].shape[1], 1)
     width = 1.45
-    figure = Figure(figsize=(2 * shown * width, rows * (width * tall + 0.22) + 0.5), dpi=_DPI, facecolor="white")
+    figure = Figure(
+        figsize=(2 * shown * width, rows * (width * tall + 0.22) + 0.5), dpi=_EXAMPLES_DPI, facecolor="white"
+    )
     grid = figure.subplots(rows, 2 * shown, squeeze=False)
     figure.subplots_adjust(
         left=0.004, right=0.996, bottom=0.004, top=1 - 0.55 / figure.get_figheight(), wspace=0.02, hspace=0.1
