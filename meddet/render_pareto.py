@@ -55,9 +55,9 @@ def _draw(axes: Axes, bubbles: Sequence[Bubble], heading: str) -> None:
         axes.annotate(
             each.name,
             (each.x, each.y),
-            xytext=(reach, 0),
+            xytext=(reach * 0.75, reach * 0.75),
             textcoords="offset points",
-            va="center",
+            va="bottom",
             fontsize=8.5,
             color=_INK,
         )

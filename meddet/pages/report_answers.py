@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meddet.pages.report_cost import ENGINE, engine_name
+from meddet.pages.report_cost import ENGINE, engine_name, speedups
 from meddet.pages.report_operation import p_value
 from meddet.pages.report_values import (
     Cell,
@@ -186,13 +186,12 @@ def _compared(comparisons: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 def _cost(benchmark: Mapping[str, Any]) -> tuple[str, ...]:
     student, against = benchmark["models"]["student"], benchmark["student_against_smallest_teacher"]
     paper = benchmark["paper"]
-    ratio = against["speedup"][ENGINE]
-    shown = ratio if not isinstance(ratio, Mapping) else next(iter(ratio.values()))
+    _, ratio = speedups(against)[0]
     return (
         f"{student['parameters'] / 1e6:.2f} million parameters and {number(student['gmac_512'], digits=1)} GMAC at "
         f"512 × 512; {number(student['latency'][ENGINE]['p50_ms'], digits=1)} ms per image in {engine_name(ENGINE)} on "
         f"{benchmark['machine']['processor']}.",
-        f"That is {number(shown, digits=2)} times as fast as {model_name(against['teacher'])} in the same engine; the "
+        f"That is {number(ratio, digits=2)} times as fast as {model_name(against['teacher'])} in the same engine; the "
         f"paper says {paper['speedup']} times.",
     )
 

@@ -6,7 +6,7 @@ from operator import getitem
 from typing import Any
 
 from meddet.pages.charts_bubbles import Bubble
-from meddet.pages.charts_svg import chart, round_scale
+from meddet.pages.charts_svg import Scale, chart, round_scale
 from meddet.pages.report_parts import Figure, Figures, Part, Section
 from meddet.pages.report_values import STUDENT, Cell, Table, interval, model_name, name_cell, number, real_ends
 
@@ -80,6 +80,19 @@ def measured_bubbles(
     return bubbles
 
 
+def speedups(against: Mapping[str, Any]) -> list[tuple[str, float | str]]:
+    """List how many times as fast the student is, by engine and threads; users' engine with all threads comes first."""
+    told = []
+    for key, by_engine in against.items():
+        if key.startswith("speedup"):
+            threads = key.removeprefix("speedup").replace("_", " ").strip()
+            told += [
+                (f"speed, {engine_name(engine)}{', ' + threads if threads else ''}", value, (threads, engine != ENGINE))
+                for engine, value in by_engine.items()
+            ]
+    return [(name, value) for name, value, _ in sorted(told, key=lambda each: each[2])]
+
+
 def engine_name(engine: str) -> str:
     """Name an engine for people."""
     return _ENGINES.get(engine, engine)
@@ -91,7 +104,7 @@ def _pareto(evaluate: Mapping[str, Any], timed: Mapping[str, Any], models: Seque
     title = f"{engine_name(engine)}: AP50 against latency"
     x = round_scale([each.x * 1.15 for each in bubbles] or [1.0], "median latency, ms")
     ends = [end for each in bubbles for end in (each.y, *(each.ends or ()))]
-    y = round_scale([*ends, 1.0], "AP50, any class", from_zero=False)
+    y = _up_to_one(round_scale([*ends, 1.0], "AP50, any class", from_zero=False))
     svg = chart(f"{title}: {said or 'undefined'}", x, y, bubbles=bubbles, height=300)
     rows = [
         (name_cell(each.name), Cell(number(each.x, digits=1)), Cell(number(each.y), interval(each.ends)))
@@ -99,6 +112,12 @@ def _pareto(evaluate: Mapping[str, Any], timed: Mapping[str, Any], models: Seque
     ]
     data = Table(f"{engine_name(engine)}: the points", ("model", "median, ms", "AP50, any class"), tuple(rows))
     return Figure(title, svg, data)
+
+
+def _up_to_one(scale: Scale) -> Scale:
+    """End an axis of shares at 1."""
+    ticks = tuple(tick for tick in scale.ticks if tick[0] < 1)
+    return Scale(scale.low, 1.0, (*ticks, (1.0, "1")), scale.title)
 
 
 def _paper() -> Figure:
@@ -169,23 +188,12 @@ def _ratios(benchmark: Mapping[str, Any]) -> Table:
     against = benchmark["student_against_smallest_teacher"]
     paper = benchmark["paper"]
     rows: list[tuple[Cell, ...]] = []
-    for name, value in _flat(against["speedup"]):
-        rows.append((name_cell(f"speed, {name}"), _times(value), Cell(f"{paper['speedup']} ×")))
+    for name, value in speedups(against):
+        rows.append((name_cell(name), _times(value), Cell(f"{paper['speedup']} ×")))
     for key, title in (("parameters_saved_percent", "parameters"), ("operations_saved_percent", "operations")):
         rows.append((name_cell(f"{title} saved"), _measured(against[key], 1, " %"), Cell(f"{paper[key]} %")))
     caption = f"Student against {model_name(against['teacher'])}, the smallest teacher, in the same engine"
     return Table(caption, ("quantity", "measured here", "the paper"), tuple(rows), note=str(paper["source"]))
-
-
-def _flat(speedup: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """List the ratios by engine, or by engine and threads."""
-    flat: list[tuple[str, Any]] = []
-    for outer, value in speedup.items():
-        if isinstance(value, Mapping):
-            flat += [(f"{engine_name(outer)}, {inner.replace('_', ' ')}", each) for inner, each in value.items()]
-        else:
-            flat.append((engine_name(outer), value))
-    return flat
 
 
 def _has(timed: Mapping[str, Any]) -> bool:

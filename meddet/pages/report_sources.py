@@ -44,12 +44,15 @@ def sources_section(
     facts = {
         "data (md5)": evaluate["data_md5"],
         "test part (md5)": evaluate["test_md5"],
-        "code of the evaluation (sha256)": evaluate["code_sha256"],
+        "code that made the student (sha256)": evaluate["code_sha256"],
         "code of the bundle (sha256)": package["code_sha256"],
         **{f"benchmark: {name.replace('_', ' ')}": value for name, value in sorted(machine.items())},
     }
     rows = [(name_cell(name), Cell(_plain(value), kind="text")) for name, value in facts.items()]
-    lead = "The page is made of the files in reports/ alone. It has no date: the same reports give the same page."
+    lead = (
+        "Every number stands in a file of reports/; the gallery also reads images and detections. There is no date: "
+        "the same files give the same page."
+    )
     table = Table("Data, code and machine", ("what", "value"), tuple(rows))
     return Section("sources", "Where the numbers come from", lead, (table,))
 
