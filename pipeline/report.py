@@ -1,6 +1,7 @@
 """Stage report: one page about everything that was measured, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from meddet.config import Params
@@ -28,10 +29,33 @@ def main(params: Params) -> None:
         reports={name: Named(read_json(path), file=str(path)) for name, path in REPORT_FILES.items()},
         curves={name: read_rows(path, CURVES[name]) for name, path in FILES.items()},
     )
-    page = report_page(sources, gallery=lambda _: "", max_bytes=params.report.megabytes * 1_000_000)
+    page = report_page(
+        sources,
+        gallery=partial(gallery, models=model_names(sources.reports["evaluate"])),
+        max_bytes=params.report.megabytes * 1_000_000,
+    )
     write_atomic(PARETO, pareto_picture(sources.reports))
     write_atomic(PAGE, page.encode())
     print(f"{PAGE}: {len(page.encode()) / 1e6:.1f} MB, opens without a network")
+
+
+def gallery(budget_bytes: int, *, models: Sequence[str]) -> str:
+    """Make the part of the page to walk through the test images by."""
+    from meddet.data.coco import read_coco
+    from meddet.data.images import read_canonical
+    from meddet.evaluate.scored import read_models
+    from meddet.pages.gallery import gallery_fragment
+    from meddet.structures import Region
+
+    names = {sample.image_id: sample.file_name for sample in read_coco(ARTIFACTS / "coco.json").samples}
+    regions = {int(key): Region(*corners) for key, corners in read_json(ARTIFACTS / "regions.json").items()}
+    scored = read_models(ARTIFACTS / "evaluate" / "detections.json")
+    return gallery_fragment(
+        {name: scored[name] for name in models},
+        lambda image_id: read_canonical(ARTIFACTS / "images" / names[image_id]),
+        regions,
+        budget_bytes=budget_bytes,
+    )
 
 
 def pareto_picture(reports: Mapping[str, Any]) -> bytes:
