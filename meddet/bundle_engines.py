@@ -1,4 +1,4 @@
-"""The two engines that run a bundle's networks, torch and ONNX Runtime, and whether they compute the same."""
+"""The engines that run a bundle's networks, torch, ONNX Runtime and OpenVINO, and whether they compute the same."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from meddet import export
+from meddet import export, openvino_run
 from meddet.bundle_config import Config, Tolerance
 from meddet.data.transforms import prepare
 from meddet.models.detector import Detector, build_detector
 from meddet.models.locator import Locator, Points, whole_view
 from meddet.structures import Region
 
-Engine = Literal["torch", "onnx"]
+Engine = Literal["torch", "onnx", "openvino"]
 
 
 def require_same(
@@ -40,7 +40,7 @@ def require_same(
     export.require_parity(parity, name="detector.onnx", **limits)
     with torch.inference_mode():
         wholes = [whole_view(image, config.locator.size)[0][None] for image in images]
-        shift = max((float((locate(whole) - onnx_locate(whole)).abs().max()) for whole in wholes), default=0.0)
+        shift = float(torch.stack([(locate(whole) - onnx_locate(whole)).abs().max() for whole in wholes]).max())
     located = export.Parity(len(wholes), shift * config.locator.size, 0.0)
     export.require_parity(located, name="locator.onnx", **limits)
     return parity
@@ -64,7 +64,22 @@ def read_detector(folder: Path, config: Config) -> Detector:
 
 def onnx_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, Points]:  # noqa: ARG001
     """Open detector.onnx and locator.onnx."""
-    detect, locate = export.open_onnx(folder / "detector.onnx"), export.open_onnx(folder / "locator.onnx")
+    return _of_onnx_files(folder, export.open_onnx)
+
+
+def openvino_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, Points]:  # noqa: ARG001
+    """Open the same detector.onnx and locator.onnx in OpenVINO.
+
+    Errors:
+        ValueError: as `openvino_run.open_openvino`, which says what to install.
+    """
+    return _of_onnx_files(folder, openvino_run.open_openvino)
+
+
+def _of_onnx_files(
+    folder: Path, open_file: Callable[[Path], Callable[[Tensor], list[Tensor]]]
+) -> tuple[export.BoxesAndScores, Points]:
+    detect, locate = open_file(folder / "detector.onnx"), open_file(folder / "locator.onnx")
 
     def boxes_and_scores(image: Tensor) -> tuple[Tensor, Tensor]:
         boxes, scores = detect(image)
@@ -76,6 +91,7 @@ def onnx_engine(folder: Path, config: Config) -> tuple[export.BoxesAndScores, Po
 ENGINES: dict[str, Callable[[Path, Config], tuple[export.BoxesAndScores, Points]]] = {
     "torch": torch_engine,
     "onnx": onnx_engine,
+    "openvino": openvino_engine,
 }
 
 

@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--threshold", type=_fraction, metavar="SCORE", help="least score shown, instead of the bundle's own"
     )
-    predict.add_argument("--engine", choices=("torch", "onnx"), default="torch", help="default: torch")
+    predict.add_argument(
+        "--engine", choices=("torch", "onnx", "openvino"), default="torch", help="default: torch; all find the same"
+    )
     predict.set_defaults(command=_predict)
     add_data_commands(commands)
     add_evaluate_command(commands, _resolve)

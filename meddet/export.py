@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from meddet.boxes import decode, integral
+from meddet.export_nmode import for_export
 from meddet.files import write_atomic
 from meddet.models.detector import Detector
 from meddet.models.locator import Locator, expected_points
@@ -59,7 +60,7 @@ class PointLocator(nn.Module):
 def export_detector(detector: Detector, *, size: tuple[int, int], path: Path) -> None:
     """Write a detector in eval mode as ONNX: `image` (1, 3, H, W) -> `boxes` (R, 4) px, `scores` (R, K)."""
     example = torch.linspace(-1, 1, 3 * size[0] * size[1]).reshape(1, 3, *size)
-    _export(DecodedDetector(detector).eval(), example, outputs=("boxes", "scores"), path=path)
+    _export(DecodedDetector(for_export(detector)).eval(), example, outputs=("boxes", "scores"), path=path)
 
 
 def export_locator(locator: Locator, *, size: int, path: Path) -> None:
@@ -82,21 +83,7 @@ def open_onnx(path: Path, *, threads: int | None = None) -> Callable[[Tensor], l
     Errors:
         ValueError: names the file that isn't ONNX or points to data outside itself.
     """
-    import onnxruntime
-
-    content = path.read_bytes()
-    _refuse_external_data(path, content)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: expected a model for ONNX Runtime, got {reason}") from None
+    session = onnx_session(path, threads=threads)
     name = session.get_inputs()[0].name
 
     def run(image: Tensor) -> list[Tensor]:
@@ -105,16 +92,43 @@ def open_onnx(path: Path, *, threads: int | None = None) -> Callable[[Tensor], l
     return run
 
 
+def onnx_session(path: Path, *, threads: int | None) -> Any:
+    """Load an ONNX file as `open_onnx` runs it."""
+    import onnxruntime
+
+    content = read_onnx(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: expected a model for ONNX Runtime, got {reason}") from None
+
+
 def check_parity(reference: BoxesAndScores, other: BoxesAndScores, images: Sequence[Float[Tensor, "3 H W"]]) -> Parity:
     """Measure the largest difference of boxes and scores over all points of all images."""
-    box, score = 0.0, 0.0
+    return largest_difference(outputs(reference, images), outputs(other, images))
+
+
+def outputs(network: BoxesAndScores, images: Sequence[Float[Tensor, "3 H W"]]) -> list[tuple[Tensor, Tensor]]:
+    """Run a network on images one by one."""
     with torch.inference_mode():
-        for image in images:
-            boxes, scores = reference(image[None])
-            other_boxes, other_scores = other(image[None])
-            box = max(box, float((boxes - other_boxes).abs().max()))
-            score = max(score, float((scores - other_scores).abs().max()))
-    return Parity(len(images), box, score)
+        return [network(image[None]) for image in images]
+
+
+def largest_difference(reference: Sequence[tuple[Tensor, Tensor]], other: Sequence[tuple[Tensor, Tensor]]) -> Parity:
+    """Compare what two engines gave for the same images; NaN of either stays NaN."""
+    assert reference, "nothing to compare"
+    pairs = list(zip(reference, other, strict=True))
+    box, score = (
+        float(torch.stack([(ours[part] - theirs[part]).abs().max() for ours, theirs in pairs]).max()) for part in (0, 1)
+    )
+    return Parity(len(pairs), box, score)
 
 
 def require_parity(parity: Parity, *, box_tolerance_px: float, score_tolerance: float, name: str) -> None:
@@ -161,6 +175,17 @@ def _forget_origin(model: Any) -> None:
     for part in (*model.graph.initializer, *model.graph.input, *model.graph.output):
         part.doc_string = ""
         del part.metadata_props[:]
+
+
+def read_onnx(path: Path) -> bytes:
+    """Read an ONNX file that holds all its weights.
+
+    Errors:
+        ValueError: names the file that isn't ONNX or points to data outside itself.
+    """
+    content = path.read_bytes()
+    _refuse_external_data(path, content)
+    return content
 
 
 def _refuse_external_data(path: Path, content: bytes) -> None:

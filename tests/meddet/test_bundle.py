@@ -36,10 +36,11 @@ def test_the_folder_holds_its_files_and_nothing_else(small_bundle: Path) -> None
     assert list(small_bundle.parent.iterdir()) == [small_bundle]
 
 
-def test_both_engines_find_the_same_in_the_images_pixels(small_bundle: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_all_engines_find_the_same_in_the_images_pixels(small_bundle: Path, engine: bundle.Engine) -> None:
     pixels = np.random.default_rng(1).random((90, 100), dtype=np.float32)
     by_torch, region = bundle.load_bundle(small_bundle).predict(pixels)
-    by_onnx, onnx_region = bundle.load_bundle(small_bundle, engine="onnx").predict(pixels)
+    by_onnx, onnx_region = bundle.load_bundle(small_bundle, engine=engine).predict(pixels)
     assert region == onnx_region
     assert len(by_torch.boxes) > 0
     assert torch.allclose(by_torch.boxes, by_onnx.boxes, atol=0.01)
@@ -123,6 +124,14 @@ def test_parity_that_is_nan_is_refused() -> None:
         export.require_parity(
             export.Parity(1, float("nan"), 0.0), box_tolerance_px=0.1, score_tolerance=0.1, name="x.onnx"
         )
+
+
+def test_nan_in_any_image_is_a_difference() -> None:
+    same, broken = torch.zeros(3, 4), torch.full((3, 4), torch.nan)
+    scores = torch.zeros(3, 2)
+    parity = export.largest_difference([(same, scores)] * 3, [(same, scores), (broken, scores), (same, scores)])
+    assert np.isnan(parity.box_px)
+    assert parity.score == 0
 
 
 def test_parity_sees_a_difference() -> None:
