@@ -108,11 +108,15 @@ def _discs(student: Mapping[str, Any]) -> tuple[str, ...]:
 def _patients(student: Mapping[str, Any], subgroups: Mapping[str, Any]) -> tuple[str, ...]:
     block = student["patients"]["patient"]
     withheld = [name for kind in subgroups.values() for name, each in kind.items() if "withheld" in each]
+    number, positive = block["n"]["patients"], block["n"]["protrusions"]
+    healthy = (
+        f"Of the others the specificity is {sentence(block, 'specificity')}."
+        if positive < number
+        else "None is without one, so nothing can be said of how many patients are called for nothing."
+    )
     told = [
-        f"Of {block['n']['patients']:,} test patients {block['n']['protrusions']:,} have a protrusion. These are found "
-        f"with a sensitivity of "
-        f"{sentence(block, 'sensitivity')} and the others left alone with a specificity of "
-        f"{sentence(block, 'specificity')}."
+        f"Of {number:,} test patients {positive:,} have a protrusion, found with a sensitivity of "
+        f"{sentence(block, 'sensitivity')}. {healthy}"
     ]
     if withheld:
         told.append(f"Groups with fewer than 20 patients are withheld: {', '.join(withheld)}.")
