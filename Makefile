@@ -1,4 +1,5 @@
-.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift fuzz phantom-speed phantom-acceptance
+.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift study-noise evaluation-speed
+.PHONY: fuzz phantom-speed phantom-acceptance
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
@@ -59,6 +60,12 @@ workers: $(READY)  ## wall time of the three teachers on one worker and on two, 
 drift: $(READY)  ## how often the drift monitor alarms for nothing, and how soon for another scanner (minutes)
 	$(BIN)/python -m benchmarks.drift render
 	$(BIN)/python -m benchmarks.drift rule
+
+study-noise: $(READY)  ## does nmODE^2 resist noise? four heads, three seeds, dvc experiments, spoilt images (hours)
+	$(BIN)/python -m studies.noise --seeds 3
+
+evaluation-speed: $(READY)  ## match 10,000 images once and resample their patients 2,000 times (a minute)
+	$(BIN)/python -m benchmarks.evaluation --images 10000 --out out/evaluation.json
 
 fuzz: $(READY)  ## 100,000 damaged DICOM files (minutes); exit 1 if one crashes its worker
 	$(BIN)/python -m benchmarks.fuzz_dicom --count 100000 --out out/fuzz
