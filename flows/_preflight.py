@@ -17,7 +17,7 @@ from meddet.config import load_params
 FREE_BYTES = 3 * 1024**3
 # Another version of one of these makes other numbers, or doesn't work with the rest.
 PINNED = (
-    *("torch", "torchvision", "lightning", "numpy", "scipy", "pandas", "scikit-learn", "pycocotools", "safetensors"),
+    *("torch", "torchvision", "lightning", "numpy", "scipy", "pandas", "scikit-learn", "safetensors"),
     *("onnx", "onnxruntime", "pydicom", "pillow", "pydantic", "great-expectations"),
     *("dvc", "prefect", "mlflow", "fastapi", "sqlalchemy"),
 )

@@ -23,12 +23,6 @@ def iou_matrix(detections: Detections, target: Target) -> Float[np.ndarray, "N M
     return box_iou(detections.boxes.double(), target.boxes.double()).numpy()
 
 
-def of_label(detections: Detections, label: int) -> Detections:
-    """Keep the detections of one class."""
-    keep = detections.labels == label
-    return Detections(detections.boxes[keep], detections.scores[keep], detections.labels[keep])
-
-
 def above(detections: Detections, threshold: float) -> Detections:
     """Keep the detections that score more than `threshold`."""
     keep = detections.scores > threshold

@@ -20,7 +20,7 @@ from meddet.data.table import write_table
 from meddet.data.transforms import prepare
 from meddet.evaluate.coco import detection_numbers
 from meddet.evaluate.corruptions import CORRUPTIONS
-from meddet.evaluate.matching import above, of_label, without_class
+from meddet.evaluate.matching import above, without_class
 from meddet.evaluate.robustness import METRICS
 from meddet.evaluate.scored import read_models
 from meddet.files import read_json, write_json
@@ -358,7 +358,6 @@ def test_a_changed_bundle_ends_evaluate_with_its_name(project: Path, tmp_path: P
             evaluate.main(Params.model_validate(small_params()))
 
 
-def test_of_label_and_above_keep_order() -> None:
+def test_above_is_more_than_the_threshold() -> None:
     each = Detections(torch.zeros(3, 4), torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0, 1, 0]))
-    assert of_label(each, 0).scores.tolist() == pytest.approx([0.9, 0.2])
     assert above(each, 0.5).labels.tolist() == [0]
