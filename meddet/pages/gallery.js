@@ -1,7 +1,7 @@
 const section = document.getElementById("gallery");
 const data = JSON.parse(document.getElementById("gallery-data").textContent);
 const SVG = "http://www.w3.org/2000/svg", CLASSES = ["protrusion", "non-protrusion"], UNDEFINED = "undefined (n=0)";
-const LABEL_PX = 10.5, LINE_PX = 11.5, NARROW_PX = 260;
+const LABEL_PX = 10.5, LINE_PX = 11.5, LETTER_PX = 6.3, NARROW_PX = 260;
 const WORDS = Object.fromEntries(
   [...section.querySelectorAll("#gallery-kind option")].map((each) => [each.value, each.textContent]));
 const part = (selector) => section.querySelector(selector);
@@ -154,8 +154,10 @@ function drawBox(svg, unit, box, kind, { left = "", right = [] }) {
   const write = (text, x, y, anchor, look) => svg.append(element(
     "svg:text", { x, y, "text-anchor": anchor, class: look, style: `font-size:${LABEL_PX * unit}px` }, text));
   if (left) write(left, x1 - 4 * unit, middle, "end", "");
+  const widest = Math.max(...right.map((line) => line.length)) * LETTER_PX * unit;
+  const [edge, , width] = svg.getAttribute("viewBox").split(" ").map(Number);
   right.forEach((line, place) => {
-    write(line, x2 + 4 * unit, middle + (place - (right.length - 1) / 2) * LINE_PX * unit, "start", "error");
+    write(line, Math.min(x2 + 4 * unit, edge + width - widest), middle + (place - (right.length - 1) / 2) * LINE_PX * unit, "start", "error");
   });
 }
 

@@ -19,6 +19,9 @@ from meddet.structures import Region
 _TEMPLATE, _STYLE, _SCRIPTS = "gallery.html.j2", "gallery.css", ("gallery_rules.js", "gallery.js")
 _FIGURE_PX, _THUMBNAIL_PX = 480, 240
 _SMALL_BYTES = 3_000_000
+_SLACK_BYTES = 100
+"""For numbers in the text that are longer than those of an empty gallery."""
+_EMPTY = Carried(Markup(), {}, images=1, floor=0.0, longest_side=0, quality=0)
 
 
 def gallery_fragment(
@@ -51,7 +54,7 @@ def gallery_fragment(
         worst.append((verdict, cut, drawn(model_name(STUDENT), verdict, target), tell_wrong(verdict)))
     figure = figure_six(ordered, verdicts, images, regions, longest_side=_FIGURE_PX // scale)
 
-    def page(parts: Carried | None) -> str:
+    def page(parts: Carried) -> str:
         return _template().render(
             style=_asset(_STYLE),
             script=Markup('(() => {\n"use strict";\n') + Markup("\n").join(map(_asset, _SCRIPTS)) + Markup("})();"),
@@ -65,7 +68,7 @@ def gallery_fragment(
             has_plain="baseline" in ordered,
         )
 
-    room = budget_bytes - len(page(None).encode())
+    room = budget_bytes - len(page(_EMPTY).encode()) - _SLACK_BYTES
     first = [each[0].image_id for each in worst]
     return Markup(page(carried(ordered, images, regions, first=first, room=room)))
 

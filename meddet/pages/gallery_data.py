@@ -79,7 +79,9 @@ def carried(
     else:
         kept = _that_fit({key: len(pictures[key]) + sizes[key] for key in rows}, first, left)
     if rows and not kept:
-        raise ValueError(f"the gallery: expected room for one image at least, got {room:,} bytes (report.megabytes)")
+        raise ValueError(
+            f"the gallery: expected room for one image at least, got {max(room, 0):,} bytes (report.megabytes)"
+        )
     content = _content(models, [rows[key] for key in kept], floor)
     return Carried(Markup(content), {key: pictures[key] for key in kept}, len(rows), floor, longest_side, quality)
 
@@ -88,6 +90,12 @@ def shown(pixels: Pixels) -> np.ndarray:
     """Make an image in [0, 1] grey bytes; its 99.5th percentile is white."""
     white = max(float(np.percentile(pixels, _WHITE_PERCENTILE)), 1e-3)
     return np.rint(np.clip(pixels / white, 0, 1) * 255).astype(np.uint8)
+
+
+def whole(pixels: np.ndarray) -> Region:
+    """Give the region that is the whole image."""
+    height, width = pixels.shape
+    return Region(0.0, 0.0, float(width), float(height))
 
 
 def jpeg(grey: np.ndarray, *, longest_side: int, quality: int) -> str:
@@ -130,7 +138,7 @@ def _rows(
     rows = {}
     for index, image_id in enumerate(reference.image_ids):
         target, (height, width) = reference.targets[index], pixels[image_id].shape
-        region = regions.get(image_id, Region(0, 0, width, height))
+        region = regions.get(image_id, whole(pixels[image_id]))
         rows[image_id] = {
             "id": image_id,
             "patient": reference.patients[index],

@@ -21,7 +21,7 @@ from meddet.evaluate.errors import (
     ImageErrors,
 )
 from meddet.evaluate.scored import Scored
-from meddet.pages.gallery_data import crop, jpeg, shown
+from meddet.pages.gallery_data import crop, jpeg, shown, whole
 from meddet.pages.report_values import STUDENT, model_name
 from meddet.structures import Detections, Region, Target
 
@@ -37,12 +37,12 @@ SHOWN_KINDS = {
     OTHER: "elsewhere",
 }
 """The names of `ERRORS` for people."""
-_CODES = dict(zip(ERRORS, ("missed", "class", "double", "place", "C2", "thoracic", "none"), strict=True))
+_WORDS = dict(zip(ERRORS[1:], ("class", "double", "place", "C2", "thoracic", "none"), strict=True))
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box: x, y, width and height in the image's px, its CSS classes, and a word where it is an error."""
+    """A box: x, y, width and height in the image's px, its CSS class, and a word where it is a wrong call."""
 
     place: tuple[float, float, float, float]
     kind: str
@@ -143,9 +143,9 @@ def figure_six(
 def drawn(title: str, verdict: ImageErrors, target: Target) -> Drawn:
     """Draw one model's calls, with a word at each wrong one, and the discs that it missed."""
     calls = zip(_places(verdict.calls), verdict.call_kinds, strict=True)
-    marks = [Mark(place, _class(label), _CODES.get(kind, "")) for (place, label), kind in calls]
+    marks = [Mark(place, _class(label), _WORDS.get(kind, "")) for (place, label), kind in calls]
     discs = zip(_places(target), verdict.box_kinds, strict=True)
-    marks += [Mark(place, "missed", _CODES[MISSED]) for (place, _), kind in discs if kind == MISSED]
+    marks += [Mark(place, MISSED) for (place, _), kind in discs if kind == MISSED]
     found = verdict.box_kinds.count(FOUND)
     return Drawn(title, f"{found} of {len(verdict.box_kinds)} right; {tell_wrong(verdict)}", tuple(marks))
 
@@ -153,13 +153,13 @@ def drawn(title: str, verdict: ImageErrors, target: Target) -> Drawn:
 def cut_out(pixels: Float[np.ndarray, "h w"], region: Region | None, target: Target, *, longest_side: int) -> Cut:
     """Cut the region with its margin out of an image."""
     height, width = pixels.shape
-    region = region or Region(0, 0, width, height)
+    region = region or whole(pixels)
     view, looked = crop(region, target), (region.x1, region.y1, region.width, region.height)
     left, top = max(int(view[0]), 0), max(int(view[1]), 0)
     right, bottom = min(int(np.ceil(view[0] + view[2])), width), min(int(np.ceil(view[1] + view[3])), height)
     part = shown(pixels)[top:bottom, left:right]
     place = (left, top, right - left, bottom - top)
-    return Cut(view, place, looked, jpeg(part, longest_side=longest_side, quality=80), view[3] / 24)
+    return Cut(view, place, looked, jpeg(part, longest_side=longest_side, quality=80), view[3] / 26)
 
 
 def _places(boxed: Target | Detections) -> Iterator[tuple[tuple[float, float, float, float], int]]:
