@@ -153,9 +153,9 @@ function drawBox(svg, unit, box, kind, { left = "", right = [] }) {
   svg.append(element("svg:rect", { class: kind, x: x1, y: y1, width: x2 - x1, height: y2 - y1 }));
   const write = (text, x, y, anchor, look) => svg.append(element(
     "svg:text", { x, y, "text-anchor": anchor, class: look, style: `font-size:${LABEL_PX * unit}px` }, text));
-  if (left) write(left, x1 - 4 * unit, middle, "end", "");
-  const widest = Math.max(...right.map((line) => line.length)) * LETTER_PX * unit;
   const [edge, , width] = svg.getAttribute("viewBox").split(" ").map(Number);
+  const widest = Math.max(...[left, ...right].map((line) => line.length)) * LETTER_PX * unit;
+  if (left) write(left, Math.max(x1 - 4 * unit, edge + widest), middle, "end", "");
   right.forEach((line, place) => {
     write(line, Math.min(x2 + 4 * unit, edge + width - widest), middle + (place - (right.length - 1) / 2) * LINE_PX * unit, "start", "error");
   });

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from meddet.classes import CLASSES
 from meddet.evaluate.errors import CALL_KINDS, MISSED, RIGHT, ImageErrors, error_verdicts
+from meddet.evaluate.scored import Scored
 from meddet.pages.gallery import gallery_fragment
-from meddet.pages.gallery_figures import worst_images
+from meddet.pages.gallery_figures import SHOWN_KINDS, worst_images
 from tests.meddet.pages.gallery_models import IMAGES, gallery_models, pixels_of, regions, with_thresholds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -81,7 +83,8 @@ def counts_on(page: Any) -> dict[str, dict[str, str]]:
     return page.evaluate(
         """() => Object.fromEntries([...document.querySelectorAll("#gallery .counts tbody tr")].map((row) => [
             row.dataset.model,
-            Object.fromEntries([...row.querySelectorAll("td")].map((each) => [each.dataset.count, each.textContent]))]))"""
+            Object.fromEntries([...row.querySelectorAll("td")].map((each) => [each.dataset.count, each.textContent])),
+        ]))"""
     )
 
 
@@ -149,6 +152,35 @@ def test_at_every_threshold_the_browser_judges_as_python_does(open_page: Callabl
     page.click("#gallery [data-do=reset]")
     assert counts_on(page) == {name: counts_of(error_verdicts(scored)) for name, scored in MODELS.items()}
     assert page.locator("#gallery .point").inner_text().startswith("Each model at its own operating point")
+
+
+def told(model: str, scored: Scored, each: ImageErrors) -> str:
+    """A panel's words: calls by falling score, with the level that the model named, then the discs it missed."""
+    row = scored.image_ids.index(each.image_id)
+    found, names = (
+        scored.detections[row],
+        dict(zip(scored.detections[row].scores.tolist(), scored.named[row], strict=True)),
+    )
+    assert len(names) == len(found.scores), "scores tell the calls apart"
+    calls = zip(each.calls.labels.tolist(), each.calls.scores.tolist(), each.call_kinds, strict=True)
+    words = [
+        f"{names[score] or 'disc'} {CLASSES[label]} {score:.2f} {SHOWN_KINDS.get(kind, kind)}"
+        for label, score, kind in calls
+    ]
+    discs = zip(scored.levels[row], each.box_kinds, strict=True)
+    words += [f"{level or 'disc'} missed" for level, kind in discs if kind == MISSED]
+    return f"{model}: {', '.join(words) or 'no call'}"
+
+
+def test_every_panel_tells_pythons_verdict_on_every_call(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    set_thresholds(page, 0.06, 0.06)
+    scored = with_thresholds(MODELS["student"], 0.06, 0.06)
+    label = page.locator("#gallery [data-model=student] .boxes")
+    page.locator("#gallery .stage").focus()
+    for each in error_verdicts(scored):
+        assert label.get_attribute("aria-label") == told("Student", scored, each)
+        page.keyboard.press("j")
 
 
 def test_the_thresholds_of_one_model_leave_the_others(open_page: Callable[..., Any]) -> None:
