@@ -342,9 +342,19 @@ class Benchmark(Section):
     warmup: Count
     """Unmeasured runs of each contender."""
     repetitions: Count
-    """Measured rounds; every contender runs once in a round."""
+    """Measured rounds with all threads; every contender runs once in a round."""
+    one_thread_repetitions: Count
+    """Measured rounds with one thread."""
     threads: Count
-    """Threads of torch and ONNX Runtime."""
+    """All threads: of torch, ONNX Runtime and OpenVINO."""
+    parity_images: Count | Literal["all"]
+    """Test images on which the engines are compared with torch, spread evenly; or all."""
+    ap_tolerance: Fraction
+    """Largest accepted difference of AP50 on these images between an engine in float32 and torch."""
+    bfloat16_ap_tolerance: Fraction
+    """The same of torch in bfloat16."""
+    started_teachers: Count
+    """Teachers, from the smallest, that beside the student start in processes of their own: cold start and memory."""
 
 
 class Report(Section):

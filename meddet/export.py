@@ -60,13 +60,13 @@ class PointLocator(nn.Module):
 def export_detector(detector: Detector, *, size: tuple[int, int], path: Path) -> None:
     """Write a detector in eval mode as ONNX: `image` (1, 3, H, W) -> `boxes` (R, 4) px, `scores` (R, K)."""
     example = torch.linspace(-1, 1, 3 * size[0] * size[1]).reshape(1, 3, *size)
-    _export(DecodedDetector(for_export(detector)).eval(), example, outputs=("boxes", "scores"), path=path)
+    write_onnx(DecodedDetector(for_export(detector)).eval(), example, outputs=("boxes", "scores"), path=path)
 
 
 def export_locator(locator: Locator, *, size: int, path: Path) -> None:
     """Write a locator in eval mode as ONNX: `image` (1, 1, S, S) -> `points` (2, 2)."""
     example = torch.linspace(-1, 1, size * size).reshape(1, 1, size, size)
-    _export(PointLocator(locator).eval(), example, outputs=("points",), path=path)
+    write_onnx(PointLocator(locator).eval(), example, outputs=("points",), path=path)
 
 
 def open_onnx(path: Path, *, threads: int | None = None) -> Callable[[Tensor], list[Tensor]]:
@@ -144,8 +144,8 @@ def require_parity(parity: Parity, *, box_tolerance_px: float, score_tolerance: 
         )
 
 
-def _export(module: nn.Module, example: Tensor, *, outputs: Sequence[str], path: Path) -> None:
-    """Export quietly and write one file that names no place of this machine."""
+def write_onnx(module: nn.Module, example: Tensor, *, outputs: Sequence[str], path: Path) -> None:
+    """Export a module of one input, `image`, quietly, and write one file that names no place of this machine."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -8,6 +8,8 @@ Series of sines (20 harmonics are 160 passes) and polynomials (float32 has no de
 
 import copy
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,6 +20,8 @@ from meddet.models.detector import Detector
 from meddet.models.nmode import NmODE, table_of
 
 NUM_CELLS = 2**16
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class NearestNmODE(nn.Module):
@@ -39,9 +43,14 @@ class NearestNmODE(nn.Module):
 
 def for_export(detector: Detector) -> Detector:
     """Copy a detector with every `fast` NmODE as one look-up; an integrating solver stays what it is."""
-    twin = copy.deepcopy(detector)
+    return with_nmode(detector, lambda block: NearestNmODE(block.equation) if block.solver == "fast" else block)
+
+
+def with_nmode(model: Model, make: Callable[[NmODE], nn.Module]) -> Model:
+    """Copy a model with something else in each place of NmODE."""
+    twin = copy.deepcopy(model)
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, NmODE) and child.solver == "fast":
-                setattr(parent, name, NearestNmODE(child.equation))
+            if isinstance(child, NmODE):
+                setattr(parent, name, make(child))
     return twin

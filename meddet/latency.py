@@ -10,11 +10,11 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one call: median, 95th percentile; and calls per second over all of them."""
+    """Milliseconds of one call, on one image: median, 95th percentile; and images per second over all calls."""
 
     p50_ms: float
     p95_ms: float
-    per_second: float
+    images_per_second: float
 
 
 def interleaved(
@@ -45,9 +45,9 @@ def timing(seconds: list[float]) -> Timing:
     return Timing(float(median) * 1000, float(late) * 1000, len(seconds) / sum(seconds))
 
 
-def matmul_gflops(*, size: int = 1024, repetitions: int = 10) -> float:
-    """Measure the machine's float32 limit: GFLOP/s of the fastest of several square matrix products."""
-    left, right = torch.ones(size, size), torch.ones(size, size)
+def matmul_gflops(*, size: int = 1024, repetitions: int = 10, dtype: torch.dtype = torch.float32) -> float:
+    """Measure the machine's limit: GFLOP/s of the fastest of several square matrix products."""
+    left, right = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
     seconds = []
     for _ in range(repetitions):
         start = time.perf_counter()

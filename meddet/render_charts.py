@@ -32,6 +32,9 @@ class Contender:
     parameters: int
     gmac: float
     latencies: Sequence[Latency]
+    """With all threads."""
+    one_thread: Sequence[Latency]
+    """In the same engines."""
 
 
 def pr_png(curves: Mapping[str, Mapping[str, Curve]], *, title: str) -> bytes:
@@ -61,37 +64,51 @@ def pr_png(curves: Mapping[str, Mapping[str, Curve]], *, title: str) -> bytes:
     return png(figure)
 
 
-def benchmark_png(contenders: Sequence[Contender], *, title: str, notes: str) -> bytes:
-    """Draw latency by engine, parameters and operations of each network, the networks from top to bottom."""
-    figure = Figure(figsize=(11, 0.9 * len(contenders) + 2.1), dpi=_DPI, facecolor="white")
-    time, parameters, operations = figure.subplots(1, 3, width_ratios=[2.4, 1, 1], sharey=True)
-    engines = [latency.engine for latency in contenders[0].latencies]
-    thickness = 0.8 / len(engines)
+def benchmark_png(contenders: Sequence[Contender], *, title: str, headings: tuple[str, str], notes: str) -> bytes:
+    """Draw latency by engine, with all threads and with one, parameters and operations; networks from top to bottom.
+
+    Args:
+        contenders: in the same engines.
+        title: over all.
+        headings: of the panels of all threads and of one.
+        notes: lines below.
+    """
+    num_engines = len(contenders[0].latencies)
+    figure = Figure(figsize=(13.5, (0.3 + 0.2 * num_engines) * len(contenders) + 1.9), dpi=_DPI, facecolor="white")
+    every, one, parameters, operations = figure.subplots(1, 4, width_ratios=[2, 2, 0.9, 0.9], sharey=True)
     for row, contender in enumerate(contenders):
-        for index, latency in enumerate(contender.latencies):
-            y = row + (index - (len(engines) - 1) / 2) * thickness
-            label = latency.engine if row == 0 else None
-            time.barh(y, latency.p50_ms, thickness * 0.9, color=_COLOURS[index], label=label)
-            time.plot([latency.p50_ms, latency.p95_ms], [y, y], color=_INK, linewidth=1)
-            _value(time, latency.p95_ms, y, f"{latency.p50_ms:.1f} ms")
-        parameters.barh(row, contender.parameters / 1e6, 0.55, color=_NEUTRAL)
+        _bars(every, row, contender.latencies)
+        _bars(one, row, contender.one_thread)
+        parameters.barh(row, contender.parameters / 1e6, 0.5, color=_NEUTRAL)
         _value(parameters, contender.parameters / 1e6, float(row), f"{contender.parameters / 1e6:.1f} M")
-        operations.barh(row, contender.gmac, 0.55, color=_NEUTRAL)
+        operations.barh(row, contender.gmac, 0.5, color=_NEUTRAL)
         _value(operations, contender.gmac, float(row), f"{contender.gmac:.2f}")
-    time.set_yticks(range(len(contenders)), [contender.name for contender in contenders], fontsize=9)
-    time.invert_yaxis()
-    headings = ("latency at batch 1: median, line to p95", "parameters", "GMAC")
-    for axes, heading in zip((time, parameters, operations), headings, strict=True):
+    every.set_yticks(range(len(contenders)), [contender.name for contender in contenders], fontsize=9)
+    every.invert_yaxis()
+    for axes, heading in zip(
+        (every, one, parameters, operations), (*headings, "parameters", "GMAC of the view"), strict=True
+    ):
         _clean(axes)
         axes.grid(visible=False, axis="y")
         axes.set_title(heading, color=_INK, fontsize=9, loc="left")
-        axes.set_xlim(0, axes.get_xlim()[1] * 1.18)
+        axes.set_xlim(0, axes.get_xlim()[1] * 1.2)
         axes.tick_params(axis="y", length=0)
-    figure.legend(*time.get_legend_handles_labels(), loc="upper right", ncols=len(engines), fontsize=9, frameon=False)
+    figure.legend(*every.get_legend_handles_labels(), loc="upper right", ncols=num_engines, fontsize=9, frameon=False)
     figure.suptitle(title, color=_INK, fontsize=10, x=0.01, ha="left")
     figure.text(0.01, 0.02, notes, color=_FAINT, fontsize=7.5)
     figure.tight_layout(rect=(0, 0.45 / figure.get_figheight(), 1, 0.98))
     return png(figure)
+
+
+def _bars(axes: Axes, row: int, latencies: Sequence[Latency]) -> None:
+    """Draw one network's latencies, an engine's bar below another's."""
+    thickness = 0.8 / len(latencies)
+    for index, latency in enumerate(latencies):
+        y = row + (index - (len(latencies) - 1) / 2) * thickness
+        label = latency.engine if row == 0 else None
+        axes.barh(y, latency.p50_ms, thickness * 0.9, color=_COLOURS[index], label=label)
+        axes.plot([latency.p50_ms, latency.p95_ms], [y, y], color=_INK, linewidth=1)
+        _value(axes, latency.p95_ms, y, f"{latency.p50_ms:.1f}")
 
 
 def _clean(axes: Axes) -> None:

@@ -1,9 +1,8 @@
-"""Measure what student and teachers cost on this machine: parameters, operations, latency in two engines."""
+"""Measure what student and teachers cost on this machine: size, operations, memory, start, latency in every engine."""
 
 import os
-import platform
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,189 +14,207 @@ from pipeline._stage import ARTIFACTS, REPORTS, run
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from meddet.contender import Artefact
+    from meddet.data.batches import ImageSet
     from meddet.export import BoxesAndScores
-    from meddet.models.detector import Detector
 
-ENGINES = ("torch", "onnxruntime")
-PARITY_IMAGES = 2
-PAPER = {
-    "parameters_saved_percent": 67.8,
-    "operations_saved_percent": 36.9,
-    "speedup": 5.08,
-    "source": "arXiv:2409.00204, table II against ResNet-50; not measured here",
-}
-NOTES = {
-    "latency": "batch 1, float32, from the detector's input to detections: network, decoding, suppression",
-    "images_per_second": "of the same calls, one image at a time",
-    "locator": "the small network that finds the column, run once per image before the detector; not in the latency",
-    "baseline": "the plain student is the student's very graph, so it isn't measured a second time",
-    "rounds": "every contender runs once in a round, all in one process",
-}
+    Networks = dict[str, dict[str, BoxesAndScores]]
 
 
 def main(params: Params) -> None:
     """Write reports/benchmark.json and reports/benchmark.png."""
     import torch
-    from tqdm import tqdm
 
-    from meddet.bundle import load_bundled_detector
-    from meddet.cost import cost
+    from meddet.contender import engines_here, read_artefact
     from meddet.files import write_atomic, write_json
-    from meddet.latency import interleaved, matmul_gflops
-    from meddet.models.detector import load_detector
-    from pipeline import _training as shared
+    from meddet.nmode_share import nmode_share
+    from pipeline import _benchmark_told as told
+    from pipeline._contenders import artefacts
+    from pipeline._training import load_part_images
 
-    settings = params.benchmark
-    torch.set_num_threads(settings.threads)
-    student, config = load_bundled_detector(ARTIFACTS / "bundle")
-    size = config.input_size
-    detectors = {"student": student}
-    detectors |= {name: load_detector(ARTIFACTS / "pretrain" / name)[0] for name in params.teachers}
-    images = shared.load_part_images("test")
-    views = [images.view(index, size) for index in range(min(PARITY_IMAGES, len(images)))]
-    runs: dict[str, Callable[[], object]] = {}
-    for name, detector in tqdm(detectors.items(), desc="benchmark: export", unit="network"):
-        for engine, network in zip(ENGINES, networks(name, detector, size, views, params), strict=True):
-            runs[f"{name}/{engine}"] = detection(network, views[0], size, params)
-    for engine in ENGINES:
-        runs[f"locator/{engine}"] = locating(engine, images.pixels(0), settings.threads)
-    rounds = tqdm(range(settings.repetitions), desc="benchmark", unit="round", mininterval=1, dynamic_ncols=True)
-    with torch.inference_mode():
-        timings = interleaved(runs, warmup=settings.warmup, rounds=rounds)
-        limit = matmul_gflops()
-    costs = {name: {"view": cost(each, size), "512": cost(each, (512, 512))} for name, each in detectors.items()}
+    settings, size = params.benchmark, (params.view.height, params.view.width)
+    images, engines = load_part_images("test"), engines_here(torch.cpu.get_capabilities())
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = artefacts(params, Path(folder))
+        models = {name: sizes(artefact, size) for name, artefact in contenders.items()}
+        started = starts(contenders, engines, images.view(0, size), params)
+        opened = open_all(contenders, engines, threads=settings.threads)
+        compared = parities(opened, images, size, params)
+        locator = locatings(images.pixels(0), threads=settings.threads)
+        timed = time_all(opened, images.view(0, size), settings.repetitions, params, others=locator)
+        limits = matmul_limits()
+        del opened
+        opened = open_all(contenders, engines, threads=1)
+        alone = time_all(opened, images.view(0, size), settings.one_thread_repetitions, params, others={})
+        student = read_artefact(contenders["student"])
+    options = {"threads": settings.threads, "warmup": settings.warmup, "rounds": settings.repetitions}
+    for name, model in models.items():
+        model |= {"latency": timed[name], "latency_one_thread": alone[name], **started.get(name, {})}
     report: dict[str, Any] = {
-        "models": {
-            name: {
-                "parameters": costs[name]["view"].parameters,
-                "gmac_view": costs[name]["view"].gmac,
-                "gmac_512": costs[name]["512"].gmac,
-                "gflops_mmcv_512": costs[name]["512"].gflops_mmcv,
-                "latency": {engine: asdict(timings[f"{name}/{engine}"]) for engine in ENGINES},
-            }
-            for name in detectors
-        },
-        "locator": {"latency": {engine: asdict(timings[f"locator/{engine}"]) for engine in ENGINES}},
+        "models": models,
+        "locator": {"latency": timed["locator"]},
         "view": {"height": size[0], "width": size[1]},
         "machine": {
-            "processor": processor(),
+            "processor": told.processor(),
             "cores": os.cpu_count(),
             "threads": settings.threads,
-            "float32_matmul_gflops": limit,
+            **limits,
             "torch": torch.__version__,
         },
-        "paper": PAPER,
-        "notes": NOTES,
+        "nmode2_share_percent": nmode_share(student, size=size, **options),
+        "measured": settings.model_dump(),
+        "student_against_smallest_teacher": told.ratios(models, params.teachers),
+        "paper": told.PAPER,
+        "notes": told.notes(engines),
     }
-    report["student_against_smallest_teacher"] = ratios(report["models"], params.teachers)
-    write_json(REPORTS / "benchmark.json", rounded(report, digits=3))
-    write_atomic(REPORTS / "benchmark.png", picture(report))
+    report = rounded(report, digits=3)
+    for name, parity in compared.items():
+        report["models"][name]["parity"] = parity
+    write_json(REPORTS / "benchmark.json", report)
+    write_atomic(REPORTS / "benchmark.png", told.picture(report))
 
 
-def networks(
-    name: str, detector: "Detector", size: tuple[int, int], views: "list[Tensor]", params: Params
-) -> "tuple[BoxesAndScores, BoxesAndScores]":
-    """Return a network in both engines: the student's ONNX is the bundle's, a teacher's is exported and dropped.
+def sizes(artefact: "Artefact", size: tuple[int, int]) -> dict[str, Any]:
+    """Count parameters, operations and bytes."""
+    from meddet.contender import read_artefact, weights_of
+    from meddet.cost import cost
+
+    detector = read_artefact(artefact)
+    counted, large = cost(detector, size), cost(detector, (512, 512))
+    return {
+        "parameters": counted.parameters,
+        "gmac_view": counted.gmac,
+        "gmac_512": large.gmac,
+        "gflops_mmcv_512": large.gflops_mmcv,
+        "bytes": {"safetensors": weights_of(artefact).stat().st_size, "onnx": artefact.onnx.stat().st_size},
+    }
+
+
+def starts(
+    contenders: "Mapping[str, Artefact]", engines: Sequence[str], view: "Tensor", params: Params
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Start the student and the smallest teachers in processes of their own; in bfloat16 torch starts as in float32."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from meddet.contender import BFLOAT16
+    from meddet.first_detection import first_detection
+
+    names = ["student", *params.teachers[: params.benchmark.started_teachers]]
+    report: dict[str, dict[str, dict[str, float]]] = {
+        name: {"cold_start_s": {}, "peak_memory_mb": {}} for name in names
+    }
+    pairs = [(name, engine) for name in names for engine in engines if engine != BFLOAT16]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "view.npy"
+        np.save(path, view.numpy(), allow_pickle=False)
+        for name, engine in tqdm(pairs, desc="benchmark: starts", unit="process", mininterval=1, dynamic_ncols=True):
+            files = {"folder": contenders[name].folder, "onnx": contenders[name].onnx, "view": path}
+            limits = params.detect.model_dump()
+            found = first_detection(engine, **files, threads=params.benchmark.threads, limits=limits)
+            report[name]["cold_start_s"][engine] = found.seconds
+            report[name]["peak_memory_mb"][engine] = found.peak_memory_mb
+    return report
+
+
+def open_all(contenders: "Mapping[str, Artefact]", engines: Sequence[str], *, threads: int) -> "Networks":
+    """Open every model in every engine."""
+    from meddet.contender import open_network
+
+    return {
+        name: {engine: open_network(engine, artefact, threads=threads) for engine in engines}
+        for name, artefact in contenders.items()
+    }
+
+
+def parities(
+    opened: "Networks", images: "ImageSet", size: tuple[int, int], params: Params
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Tell how far the engines are from torch on a sample of the test images.
 
     Errors:
-        ValueError: the engines compute different things.
+        ValueError: names the model and the engine that finds something else.
     """
-    from meddet import export
+    from pipeline._benchmark_told import significant
+    from pipeline._contenders import agreements, evenly
 
-    in_torch = export.DecodedDetector(detector).eval()
-    with tempfile.TemporaryDirectory() as folder:
-        path = ARTIFACTS / "bundle" / "detector.onnx"
-        if name != "student":
-            path = Path(folder) / f"{name}.onnx"
-            export.export_detector(detector, size=size, path=path)
-        session = export.open_onnx(path, threads=params.benchmark.threads)
-
-    def in_onnx(image: "Tensor") -> "tuple[Tensor, Tensor]":
-        boxes, scores = session(image)
-        return boxes, scores
-
-    export.require_parity(
-        export.check_parity(in_torch, in_onnx, views),
-        box_tolerance_px=params.package.box_tolerance_px,
-        score_tolerance=params.package.score_tolerance,
-        name=f"{name}.onnx",
-    )
-    return in_torch, in_onnx
+    sample = evenly(images, params.benchmark.parity_images)
+    return {
+        name: {
+            engine: {
+                key: significant(value)
+                for key, value in {**asdict(each.parity), "ap50_difference": each.ap50_difference}.items()
+            }
+            for engine, each in agreements(name, networks, sample, size, params).items()
+        }
+        for name, networks in opened.items()
+    }
 
 
-def detection(network: "BoxesAndScores", view: "Tensor", size: tuple[int, int], params: Params) -> Callable[[], object]:
-    """Return the whole detection on one view: network, decoding, suppression."""
+def time_all(
+    opened: "Networks", view: "Tensor", repetitions: int, params: Params, *, others: Mapping[str, Callable[[], object]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Time the whole detection on one view: network, decoding, suppression. Returns timings by model and engine."""
+    import torch
+    from tqdm import tqdm
+
+    from meddet.latency import interleaved
+
+    runs = {
+        f"{name}/{engine}": detection(network, view, params)
+        for name, networks in opened.items()
+        for engine, network in networks.items()
+    }
+    rounds = tqdm(range(repetitions), desc="benchmark", unit="round", mininterval=1, dynamic_ncols=True)
+    with torch.inference_mode():
+        timings = interleaved({**runs, **others}, warmup=params.benchmark.warmup, rounds=rounds)
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for key, timing in timings.items():
+        name, engine = key.split("/")
+        result.setdefault(name, {})[engine] = asdict(timing)
+    return result
+
+
+def detection(network: "BoxesAndScores", view: "Tensor", params: Params) -> Callable[[], object]:
+    """Return the detection on one view."""
     from meddet.postprocess import select
 
     limits, image = params.detect.model_dump(), view[None].contiguous()
 
     def detect() -> object:
         boxes, scores = network(image)
-        return select(boxes, scores, input_size=size, **limits)
+        return select(boxes, scores, input_size=(view.shape[1], view.shape[2]), **limits)
 
     return detect
 
 
-def locating(engine: str, pixels: "Tensor", threads: int) -> Callable[[], object]:
-    """Return the locator's network on one image."""
+def locatings(pixels: "Tensor", *, threads: int) -> dict[str, Callable[[], object]]:
+    """Return the locator's network on one image, by engine."""
     from meddet.bundle import load_bundle
     from meddet.export import open_onnx
     from meddet.models.locator import whole_view
+    from meddet.openvino_run import open_openvino
 
-    bundle = load_bundle(ARTIFACTS / "bundle")
+    bundle, path = load_bundle(ARTIFACTS / "bundle"), ARTIFACTS / "bundle" / "locator.onnx"
     image = whole_view(pixels, bundle.config.locator.size)[0][None]
-    if engine == "torch":
-        return lambda: bundle.points(image)
-    session = open_onnx(ARTIFACTS / "bundle" / "locator.onnx", threads=threads)
-    return lambda: session(image)
-
-
-def ratios(models: dict[str, Any], teachers: Sequence[str]) -> dict[str, Any]:
-    """Compare the student with the teacher of fewest parameters, in each engine by itself."""
-    smallest = min(teachers, key=lambda name: int(models[name]["parameters"]))
-    student, teacher = models["student"], models[smallest]
+    in_onnx, in_openvino = open_onnx(path, threads=threads), open_openvino(path, threads=threads)
     return {
-        "teacher": smallest,
-        "parameters_saved_percent": 100 * (1 - student["parameters"] / teacher["parameters"]),
-        "operations_saved_percent": 100 * (1 - student["gflops_mmcv_512"] / teacher["gflops_mmcv_512"]),
-        "speedup": {
-            engine: teacher["latency"][engine]["p50_ms"] / student["latency"][engine]["p50_ms"] for engine in ENGINES
-        },
+        "locator/torch": lambda: bundle.points(image),
+        "locator/onnxruntime": lambda: in_onnx(image),
+        "locator/openvino": lambda: in_openvino(image),
     }
 
 
-def processor() -> str:
-    """Name the processor as the system does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def matmul_limits() -> dict[str, float]:
+    """Measure what no network can be faster than."""
+    import torch
 
+    from meddet.latency import matmul_gflops
 
-def picture(report: dict[str, Any]) -> bytes:
-    """Draw latency, parameters and operations."""
-    from meddet.render_charts import Contender, Latency, benchmark_png
-
-    def contender(name: str, model: dict[str, Any]) -> Contender:
-        bars = [Latency(engine, t["p50_ms"], t["p95_ms"]) for engine, t in model["latency"].items()]
-        return Contender(name, model["parameters"], model["gmac_view"], bars)
-
-    against, machine, view = report["student_against_smallest_teacher"], report["machine"], report["view"]
-    speedups = ", ".join(f"{value:.2f}x in {engine}" for engine, value in against["speedup"].items())
-    return benchmark_png(
-        [contender(name, model) for name, model in report["models"].items()],
-        title=f"Detection on one view of {view['height']} x {view['width']}, float32, threads: {machine['threads']}",
-        notes=(
-            f"Student against {against['teacher']}: {speedups}; "
-            f"{against['parameters_saved_percent']:.1f} % fewer parameters, "
-            f"{against['operations_saved_percent']:.1f} % fewer operations at 512 x 512.\n"
-            f"Paper, not measured here: {PAPER['speedup']}x, {PAPER['parameters_saved_percent']} %, "
-            f"{PAPER['operations_saved_percent']} %. "
-            f"Float32 matmul limit of this machine {machine['float32_matmul_gflops']:.0f} GFLOP/s."
-        ),
-    )
+    return {
+        "float32_matmul_gflops": matmul_gflops(),
+        "bfloat16_matmul_gflops": matmul_gflops(dtype=torch.bfloat16),
+    }
 
 
 if __name__ == "__main__":

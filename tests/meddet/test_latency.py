@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from meddet.latency import interleaved, matmul_gflops, timing
 
@@ -7,7 +8,7 @@ def test_timing_of_known_seconds() -> None:
     got = timing([0.01, 0.02, 0.03, 0.04])
     assert got.p50_ms == pytest.approx(25)
     assert got.p95_ms == pytest.approx(38.5)
-    assert got.per_second == pytest.approx(40)
+    assert got.images_per_second == pytest.approx(40)
 
 
 def test_contenders_take_turns_after_the_warm_up() -> None:
@@ -17,5 +18,6 @@ def test_contenders_take_turns_after_the_warm_up() -> None:
     assert set(got) == {"a", "b"}
 
 
-def test_the_limit_of_this_machine_is_a_positive_number() -> None:
-    assert matmul_gflops(size=64, repetitions=2) > 0
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_limit_of_this_machine_is_a_positive_number(dtype: torch.dtype) -> None:
+    assert matmul_gflops(size=64, repetitions=2, dtype=dtype) > 0

@@ -55,5 +55,6 @@ def test_charts_of_undefined_and_of_ordinary_numbers() -> None:
     chart = pixels_of(pr_png({"protrusion": {"student": curve, "resnet50": undefined}}, title="t"))
     assert count_near(chart, (194, 65, 12)) > 200
     bars = [Latency("torch", 10.0, 12.0), Latency("onnxruntime", 5.0, 6.0)]
-    chart = pixels_of(benchmark_png([Contender("student", 10_000_000, 5.0, bars)], title="t", notes="n"))
+    contender = Contender("student", 10_000_000, 5.0, bars, [Latency("torch", 20.0, 21.0), Latency("x", 9.0, 9.0)])
+    chart = pixels_of(benchmark_png([contender], title="t", headings=("all", "one"), notes="n"))
     assert count_near(chart, (14, 116, 144)) > 1000

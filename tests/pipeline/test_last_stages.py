@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +16,7 @@ from meddet import cli
 from meddet.bundle import load_bundle
 from meddet.classes import CLASSES, LEVELS
 from meddet.config import Params, load_params
+from meddet.contender import Artefact, open_network
 from meddet.data.images import write_canonical
 from meddet.data.table import write_table
 from meddet.data.transforms import prepare
@@ -29,7 +31,8 @@ from meddet.models.detector import Detector, build_detector, save_detector
 from meddet.models.locator import Locator, LocatorSettings, locate, points_of, save_locator
 from meddet.postprocess import detect
 from meddet.structures import Detections, Region
-from pipeline import benchmark, evaluate, package, robustness
+from pipeline import _contenders, benchmark, evaluate, package, robustness
+from pipeline._training import load_part_images
 
 ROOT = Path(__file__).parents[2]
 SIZE = (160, 136)
@@ -44,7 +47,8 @@ def small_params() -> dict:
     params["model"]["channels"] = 32
     params["evaluate"]["gallery_images"] = 2
     params["robustness"] = {"images": "all", "severities": [5], "seed": 0}
-    params["benchmark"] |= {"warmup": 1, "repetitions": 2, "threads": 1}
+    params["benchmark"] |= {"warmup": 1, "repetitions": 2, "one_thread_repetitions": 1, "threads": 1}
+    params["benchmark"] |= {"parity_images": 2, "bfloat16_ap_tolerance": 1.0}
     return params
 
 
@@ -249,14 +253,45 @@ def test_the_student_is_scored_at_the_bundles_thresholds(project: Path) -> None:
         assert point["precision"] == "undefined (n=0)" or any(row["score"] > thresholds[name] for row in rows)
 
 
-def test_benchmark_measures_everyone_in_both_engines(project: Path) -> None:
+def test_benchmark_measures_everyone_in_every_engine(project: Path) -> None:
     report = read(project, "reports/benchmark.json")
     assert set(report["models"]) == {"student", "resnet50"}
-    for model in [*report["models"].values(), report["locator"]]:
-        for engine in benchmark.ENGINES:
-            timing = model["latency"][engine]
-            assert 0 < timing["p50_ms"] <= timing["p95_ms"]
-            assert timing["per_second"] > 0
+    always = {"torch", "onnxruntime", "openvino"}
+    latencies = [model[key] for model in report["models"].values() for key in ("latency", "latency_one_thread")]
+    for latency in [*latencies, report["locator"]["latency"]]:
+        assert always <= set(latency)
+        assert all(0 < timing["p50_ms"] <= timing["p95_ms"] for timing in latency.values())
+        assert all(timing["images_per_second"] > 0 for timing in latency.values())
+    for name, model in report["models"].items():
+        assert set(model["cold_start_s"]) == set(model["peak_memory_mb"]) == always
+        assert {"onnxruntime", "openvino"} <= set(model["parity"])
+        assert all(parity["images"] == 2 for parity in model["parity"].values()), name
+        assert model["parity"]["openvino"]["box_px"] < 0.05
+    assert set(report["nmode2_share_percent"]) == always
+    assert set(report["notes"]) >= {"latency", "parity", "cold_start_s", "torch-bf16"}
+
+
+def test_an_onnx_file_that_computes_something_else_ends_benchmark_with_its_engine(
+    project: Path, tmp_path: Path
+) -> None:
+    params = Params.model_validate(small_params())
+    shutil.copytree(project / "artifacts", tmp_path / "artifacts")
+    path = tmp_path / "artifacts/bundle/detector.onnx"
+    model = onnx.load(path)
+    weights = next(each for each in model.graph.initializer if each.name == "detector.head.cls.weight")
+    weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1.5, weights.name))
+    onnx.save(model, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        artefact = Artefact(Path("artifacts/distill"), Path("artifacts/bundle/detector.onnx"))
+        networks = {engine: open_network(engine, artefact, threads=1) for engine in ("torch", "openvino")}
+        with pytest.raises(ValueError, match=r"student in openvino: expected ONNX within 0.05 px and 0.001 of") as e:
+            _contenders.agreements("student", networks, load_part_images("test"), SIZE, params)
+    assert "\n" not in str(e.value)
+
+
+def test_the_student_is_compared_with_the_smallest_teacher_in_the_same_engine(project: Path) -> None:
+    report = read(project, "reports/benchmark.json")
     against = report["student_against_smallest_teacher"]
     assert against["teacher"] == "resnet50"
     student, teacher = report["models"]["student"]["parameters"], report["models"]["resnet50"]["parameters"]
