@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from meddet.contender import Artefact, open_network
 from meddet.first_detection import FirstDetection, first_detection, parse, peak_memory_mb
 from meddet.postprocess import select
 
-LIMITS = {"score_threshold": 0.05, "nms_iou": 0.6, "max_detections": 100}
+LIMITS: dict[str, Any] = {"score_threshold": 0.05, "nms_iou": 0.6, "max_detections": 100}
 VIEW = np.random.default_rng(0).random((3, 160, 136), dtype=np.float32)
 
 
