@@ -1,9 +1,9 @@
 """nmODE and nmODE^2 in ONNX: one look-up in a fine table where torch evaluates a cubic of a coarse one.
 
 ONNX Runtime and OpenVINO run each operation of the cubic (four look-ups, ten products and sums) as a pass through
-memory of its own, which made nmODE^2 7 to 8 % of the student; one look-up of the nearest of 2^16 values costs half.
+memory of its own; the nearest of 2^16 values is one look-up. In one run on one thread it lowered nmODE^2's share of the
+student's time from 6.3 to 4.0 % in ONNX Runtime and from 8.7 to 4.3 % in OpenVINO.
 Its error is half a cell times the slope: below 4e-5 for the gammas of a tower, a hundredth of the tolerance on scores.
-Series of sines (20 harmonics are 160 passes) and polynomials (float32 has no degree that is good enough) are slower.
 """
 
 import copy

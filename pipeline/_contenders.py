@@ -1,10 +1,7 @@
 """What the stage benchmark measures: student and teachers as files, and whether the engines agree on them."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from torch import Tensor
@@ -20,23 +17,16 @@ from meddet.inference import in_image
 from meddet.models.detector import load_detector
 from meddet.postprocess import select
 from meddet.structures import Detections
-from pipeline._stage import ARTIFACTS, OUT_OF_MEMORY, Failure, end_with_parent
+from pipeline._pool import shared
+from pipeline._stage import ARTIFACTS
 
 BUNDLE = ARTIFACTS / "bundle"
-_PROCESSES = 2
 
 
 def artefacts(params: Params, folder: Path) -> dict[str, Artefact]:
-    """List the student as its bundle has it, and the teachers, whose ONNX files are written into `folder`.
-
-    Two at a time, the largest first: an export is mostly Python on one core.
-    """
+    """List the student as its bundle has it, and the teachers, whose ONNX files are written into `folder`."""
     teachers = {name: Artefact(ARTIFACTS / "pretrain" / name, folder / f"{name}.onnx") for name in params.teachers}
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        try:
-            list(pool.map(export, reversed(teachers.values())))
-        except BrokenProcessPool:
-            raise Failure(OUT_OF_MEMORY, "benchmark: a process that exported a teacher was killed; memory?") from None
+    list(shared(export, reversed(teachers.values()), stage="benchmark"))
     return {"student": Artefact(BUNDLE, BUNDLE / "detector.onnx")} | teachers
 
 

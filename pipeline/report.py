@@ -14,7 +14,7 @@ from meddet.pages.report_values import Named, model_names
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 PAGE = ARTIFACTS / "report" / "report.html"
-REPORT_FILES = {name: REPORTS / f"{name}.json" for name in NAMES}
+REPORT_FILES = {name: REPORTS / f"{name}.json" for name in NAMES} | {"locate": REPORTS / "locate" / "locate.json"}
 PARETO = REPORTS / "report" / "pareto.png"
 FILES = {name: REPORTS / "evaluate" / f"{name}.csv" for name in CURVES} | {"noise": REPORTS / "robustness/curves.csv"}
 NOTES = (

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from meddet.bundle import Bundle
     from meddet.data.batches import ImageSet
     from meddet.data.coco import Sample
-    from meddet.evaluate.robustness import Detect, Withstood
+    from meddet.evaluate.robustness import Cell, Detect, Look, Withstood
 
 FOLDER = REPORTS / "robustness"
 SHOWN = "ap50.any"
@@ -23,32 +24,27 @@ def main(params: Params) -> None:
     """Write reports/robustness.json and reports/robustness/."""
     from tqdm import tqdm
 
-    from meddet.bundle import load_bundle
     from meddet.data.coco import load_part, read_coco
     from meddet.evaluate.corruptions import CORRUPTIONS
-    from meddet.evaluate.robustness import cells_of, choose_images, spoilt_sets, withstand
+    from meddet.evaluate.robustness import cells_of, withstood
     from meddet.evaluate.robustness_report import NOTES, located_report, robustness_report
     from meddet.files import write_json
     from meddet.rounding import rounded
-    from pipeline import _training as shared
+    from pipeline import _training as paths
+    from pipeline._pool import shared
 
     settings = params.robustness
-    whole = load_part(shared.COCO, shared.SPLIT, "test")
-    chosen = {whole[index].image_id for index in choose_images(whole, settings.images)}
-    test = shared.load_part_images("test").where(lambda sample: sample.image_id in chosen)
-    bundle = load_bundle(ARTIFACTS / "bundle")
-    cells = tqdm(cells_of(settings.severities), desc="robustness", unit="fault", mininterval=1, dynamic_ncols=True)
-    seen, located = withstand(
-        spoilt_sets(test, locate=bundle.locate, cells=cells, seed=settings.seed),
-        {"student": bundled(bundle)} | trained(params),
-        score_threshold=params.detect.score_threshold,
-        nms_iou=params.detect.nms_iou,
+    whole, test = load_part(paths.COCO, paths.SPLIT, "test"), shown_images(params)
+    cells = cells_of(settings.severities)
+    looks = shared(partial(look_at, params.model_dump_json()), cells, stage="robustness")
+    seen, located = withstood(
+        tqdm(looks, total=len(cells), desc="robustness", unit="fault", mininterval=1, dynamic_ncols=True)
     )
     counted = counts(test)
     words = stated(counted, len(whole), settings.severities)
     report = robustness_report(seen, n=counted, smallest=params.teachers[0]) | {
         "sample": {
-            "image_ids": sorted(chosen),
+            "image_ids": sorted(sample.image_id for sample in test.samples),
             "n": counted,
             "severities": sorted(settings.severities),
             "corruptions": list(CORRUPTIONS),
@@ -57,11 +53,40 @@ def main(params: Params) -> None:
         "located": located_report(located),
         "notes": NOTES,
         "test_md5": test_md5(whole),
-        "data_md5": read_coco(shared.COCO).data_md5,
+        "data_md5": read_coco(paths.COCO).data_md5,
     }
     write_json(REPORTS / "robustness.json", rounded(report, digits=6))
     write_curves(seen, words)
     write_examples(test, settings.severities, settings.seed)
+
+
+def look_at(params: str, cell: "Cell") -> "Look":
+    """Show every model the images under one fault; `params` are JSON."""
+    from meddet.evaluate.robustness import faulty, look
+
+    read = Params.model_validate_json(params)
+    images, bundle, models = opened(params)
+    spoilt = faulty(images, cell, locate=bundle.locate, seed=read.robustness.seed)
+    return look(spoilt, cell, models, score_threshold=read.detect.score_threshold, nms_iou=read.detect.nms_iou)
+
+
+@cache
+def opened(params: str) -> "tuple[ImageSet, Bundle, dict[str, Detect]]":
+    """Read images and models, once in a process."""
+    from meddet.bundle import load_bundle
+
+    read, bundle = Params.model_validate_json(params), load_bundle(ARTIFACTS / "bundle")
+    return shown_images(read), bundle, {"student": bundled(bundle)} | trained(read)
+
+
+def shown_images(params: Params) -> "ImageSet":
+    """Load the chosen test images."""
+    from meddet.evaluate.robustness import choose_images
+    from pipeline._training import load_part_images
+
+    whole = load_part_images("test")
+    chosen = {whole.samples[index].image_id for index in choose_images(whole.samples, params.robustness.images)}
+    return whole.where(lambda sample: sample.image_id in chosen)
 
 
 def bundled(bundle: "Bundle") -> "Detect":
@@ -71,8 +96,6 @@ def bundled(bundle: "Bundle") -> "Detect":
 
 def trained(params: Params) -> "dict[str, Detect]":
     """Give the plain student and the teachers as training wrote them."""
-    from functools import partial
-
     import torch
 
     from meddet.inference import detect_all

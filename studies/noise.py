@@ -152,15 +152,16 @@ def _sets(clone: Path, params: Params, plan: Plan) -> list[tuple[Cell, ImageSet]
     cells = tqdm(robustness.cells_of(plan.severities), desc="spoil", unit="fault", mininterval=1, leave=False)
     find = partial(locate, points_of(locator), settings=settings)
     test = load_images(artifacts / "images", samples, regions)
-    return list(robustness.spoilt_sets(test, locate=find, cells=cells, seed=params.robustness.seed))
+    return [(cell, robustness.faulty(test, cell, locate=find, seed=params.robustness.seed)) for cell in cells]
 
 
 def _score(clone: Path, params: Params, sets: Sequence[tuple[Cell, ImageSet]]) -> Withstood:
     detector, size = load_detector(clone / "artifacts" / STAGE)
     limits = params.detect.model_dump()
-    shown = tqdm(sets, desc="score", unit="fault", mininterval=1, leave=False)
     models = {"model": partial(detect_all, detector, size=size, **limits)}
-    seen, _ = robustness.withstand(shown, models, score_threshold=limits["score_threshold"], nms_iou=limits["nms_iou"])
+    floors = {"score_threshold": limits["score_threshold"], "nms_iou": limits["nms_iou"]}
+    shown = tqdm(sets, desc="score", unit="fault", mininterval=1, leave=False)
+    seen, _ = robustness.withstood(robustness.look(images, cell, models, **floors) for cell, images in shown)
     return seen["model"]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy.stats import rankdata
 
 from meddet.classes import LEVELS
 from meddet.evaluate.bootstrap import draw_patients, interval, ratio, resampled_auc
@@ -106,14 +105,10 @@ def _first_argmax(scores: np.ndarray) -> np.ndarray:
 def auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> float:
     """Compute the area under the ROC curve: the chance that a positive scores above a negative, a tie counting half.
 
-    Mann and Whitney's U over the number of pairs. NaN where one kind is absent.
+    NaN where one kind is absent.
     """
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    if num_positive == 0 or num_negative == 0:
-        return float("nan")
-    ranks = rankdata(scores)
-    return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+    everyone = np.zeros(len(scores), dtype=int)
+    return float(resampled_auc(scores, positive, everyone, np.ones((1, 1)))[0])
 
 
 def disc_numbers(

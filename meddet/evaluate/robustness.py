@@ -1,8 +1,7 @@
 """Models on images that go wrong: which images, which faults, what is found, counted by patient."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -37,6 +36,17 @@ Detect = Callable[[ImageSet], Sequence[Detections]]
 
 
 @dataclass(frozen=True)
+class Look:
+    """What models make of the images under one fault."""
+
+    cell: Cell
+    located: Number
+    """Share of the annotated discs within the located regions."""
+    values: dict[str, Values]
+    """By model."""
+
+
+@dataclass(frozen=True)
 class Withstood:
     """What one model makes of clean and of spoilt images."""
 
@@ -44,61 +54,66 @@ class Withstood:
     cells: dict[Cell, Values]
 
 
-def spoilt_sets(
-    images: ImageSet, *, locate: Locate, cells: Iterable[Cell], seed: int
-) -> Iterator[tuple[Cell, ImageSet]]:
-    """Give the images as they are, named CLEAN, then spoilt, each with the region where the column is found on it.
+def faulty(images: ImageSet, cell: Cell, *, locate: Locate, seed: int) -> ImageSet:
+    """Spoil the images (CLEAN leaves them as they are) and find the column on each.
 
     Args:
         images: clean; their regions aren't used.
+        cell: which fault.
         locate: finds the column, on spoilt images too: if it is misled, every model looks in the wrong place.
-        cells: perhaps wrapped in a progress bar.
         seed: of the corruptions.
     """
-    for cell in chain([CLEAN], cells):
-        spoilt = spoil(images, cell, seed=seed)
-        with torch.inference_mode():
-            regions = [locate(spoilt.pixels(index)) for index in range(len(spoilt))]
-        yield cell, spoilt.with_regions(regions)
+    spoilt = spoil(images, cell, seed=seed)
+    with torch.inference_mode():
+        return spoilt.with_regions([locate(spoilt.pixels(index)) for index in range(len(spoilt))])
 
 
-def withstand(
-    sets: Iterable[tuple[Cell, ImageSet]],
+def look(
+    images: ImageSet,
+    cell: Cell,
     models: Mapping[str, Detect],
     *,
     score_threshold: float,
     nms_iou: float,
     resamples: int = RESAMPLES,
-) -> tuple[dict[str, Withstood], dict[Cell, Number]]:
-    """Show every model every set.
+) -> Look:
+    """Show every model the images and count.
 
     Args:
-        sets: of `spoilt_sets`.
+        images: of `faulty`.
+        cell: the fault they have.
         models: by name.
         score_threshold: score below which the models drop detections.
         nms_iou: IoU above which two boxes are at one place.
         resamples: of the patients.
+    """
+    weights = weigh([sample.patient_id for sample in images.samples], resamples=resamples)
+    values = {}
+    for name, detect in models.items():
+        with torch.inference_mode():
+            found = detect(images)
+        values[name] = values_of(found, images.samples, weights, score_threshold=score_threshold, nms_iou=nms_iou)
+    return Look(cell, share_located(images), values)
+
+
+def withstood(looks: Iterable[Look]) -> tuple[dict[str, Withstood], dict[Cell, Number]]:
+    """Sort looks, CLEAN among them, by model.
 
     Returns:
         the models by name, and the share of annotated discs within the located regions by cell, CLEAN included.
     """
-    values: dict[str, dict[Cell, Values]] = {name: {} for name in models}
+    values: dict[str, dict[Cell, Values]] = {}
     located: dict[Cell, Number] = {}
-    for cell, images in sets:
-        located[cell] = share_located(images)
-        weights = weigh([sample.patient_id for sample in images.samples], resamples=resamples)
-        for name, detect in models.items():
-            with torch.inference_mode():
-                found = detect(images)
-            values[name][cell] = values_of(
-                found, images.samples, weights, score_threshold=score_threshold, nms_iou=nms_iou
-            )
-    return {name: Withstood(each.pop(CLEAN), each) for name, each in values.items()}, located
+    for each in looks:
+        located[each.cell] = each.located
+        for name, numbers in each.values.items():
+            values.setdefault(name, {})[each.cell] = numbers
+    return {name: Withstood(cells.pop(CLEAN), cells) for name, cells in values.items()}, located
 
 
 def cells_of(severities: Iterable[int]) -> list[Cell]:
-    """List every corruption with every severity."""
-    return [(name, severity) for name in CORRUPTIONS for severity in sorted(severities)]
+    """List CLEAN, then every corruption with every severity."""
+    return [CLEAN, *((name, severity) for name in CORRUPTIONS for severity in sorted(severities))]
 
 
 def choose_images(samples: Sequence[Sample], images: int | Literal["all"]) -> list[int]:

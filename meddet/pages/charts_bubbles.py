@@ -27,21 +27,20 @@ class Bubble:
 
 
 def bubbles_at(
-    placed: Sequence[tuple[Bubble, float, float]], down: Callable[[float], float], *, left: float, right: float
+    placed: Sequence[tuple[Bubble, float, float]], down: Callable[[float], float], *, within: Extent
 ) -> list[str]:
     """Draw circles at places in px, the largest first, then their names.
 
     Args:
         placed: circles and their centres.
         down: place of a value of y.
-        left: names stay right of it.
-        right: and left of it.
+        within: left, top, right and bottom, where names stay inside.
     """
     drawn = [_circle(each, x, y, down) for each, x, y in sorted(placed, key=lambda one: -one[0].area)]
     taken = [(x - _reach(each), y - _reach(each), x + _reach(each), y + _reach(each)) for each, x, y in placed]
     taken += [(x - 2, down(each.ends[1]), x + 2, down(each.ends[0])) for each, x, _ in placed if each.ends]
     for each, x, y in placed:
-        own = _free(each, x, y, taken, left, right)
+        own = _free(each, x, y, taken, within)
         taken.append(own)
         if own[1] > y + _FAR or own[3] < y - _FAR:
             end = own[1] if own[1] > y else own[3]
@@ -64,16 +63,22 @@ def _circle(each: Bubble, x: float, y: float, down: Callable[[float], float]) ->
     return drawn + f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{_reach(each):.1f}"/>'
 
 
-def _free(each: Bubble, x: float, y: float, taken: Sequence[Extent], left: float, right: float) -> Extent:
-    """Find the first place for a name that nothing has taken: beside, below, above, and further away."""
+def _free(each: Bubble, x: float, y: float, taken: Sequence[Extent], within: Extent) -> Extent:
+    """Find the nearest place for a name that nothing has taken: beside, below, above, in steps of a line."""
     long, reach = width_of(each.name), _reach(each) + 4
-    places = [(x + reach, y - _LINE / 2), (x - reach - long, y - _LINE / 2)]
+    places = []
     for step in range(12):
+        for side in (x + reach, x - reach - long):
+            places += [(side, y - _LINE / 2 + way * step * _LINE) for way in (1, -1)]
         places += [(x - long / 2, y + reach + step * _LINE), (x - long / 2, y - reach - (step + 1) * _LINE)]
     extents = [(start, top, start + long, top + _LINE) for start, top in places]
-    inside = [extent for extent in extents if extent[0] >= left and extent[2] <= right]
+    inside = [extent for extent in extents if _holds(within, extent)]
     free = [extent for extent in inside if not any(_meet(extent, other) for other in taken)]
     return (free or inside or extents)[0]
+
+
+def _holds(outer: Extent, inner: Extent) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def _meet(one: Extent, other: Extent) -> bool:

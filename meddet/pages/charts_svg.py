@@ -96,7 +96,8 @@ def chart(
         ends = f'x1="{across(x.low):.1f}" y1="{down(y.low):.1f}" x2="{across(x.high):.1f}" y2="{down(y.high):.1f}"'
         parts.append(f'<line class="ideal" {ends}/>')
     parts += [_line(line, across, down) for line in lines]
-    parts += bubbles_at([(each, across(each.x), down(each.y)) for each in bubbles], down, left=LEFT, right=float(width))
+    placed = [(each, across(each.x), down(each.y)) for each in bubbles]
+    parts += bubbles_at(placed, down, within=(LEFT, 0.0, float(width), height - BOTTOM))
     return picture(label, width, height, parts)
 
 

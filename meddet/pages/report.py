@@ -28,7 +28,7 @@ CURVES = {
     "noise": ("model", "corruption", "severity", "ap50", "ap50_any", "disc_auc"),
 }
 """The tables of curves, and their columns."""
-REPORTS = ("enrolment", "ingest", "split", "package", "evaluate", "benchmark", "robustness")
+REPORTS = ("enrolment", "ingest", "split", "locate", "package", "evaluate", "benchmark", "robustness")
 """The JSON files that the page is made of."""
 _TEMPLATE, _STYLE = "report.html.j2", "report.css"
 
@@ -92,7 +92,7 @@ def _sections(sources: Sources) -> tuple[list[Section], list[Section]]:
         discs_section(evaluate, models, curves["roc"]),
         patients_section(evaluate, models),
         operation_section(evaluate, models, reports["package"]),
-        detection_section(evaluate, models, curves["pr"], curves["froc"]),
+        detection_section(evaluate, reports["locate"], models, curves["pr"], curves["froc"]),
         errors_section(evaluate, models),
         calibration_section(evaluate, models, curves["reliability"]),
         comparisons_section(evaluate),

@@ -17,6 +17,7 @@ from meddet.pages.report_values import (
     model_name,
     name_cell,
     number,
+    percent,
     real_ends,
 )
 
@@ -28,7 +29,9 @@ def blocks_of(evaluate: Mapping[str, Any], models: Sequence[str], *keys: str) ->
     return {model_name(name): reduce(getitem, keys, evaluate[name]) for name in models}
 
 
-def detection_section(evaluate: Mapping[str, Any], models: Sequence[str], pr: Rows, froc: Rows) -> Section:
+def detection_section(
+    evaluate: Mapping[str, Any], locate: Mapping[str, Any], models: Sequence[str], pr: Rows, froc: Rows
+) -> Section:
     """Say how well boxes are found."""
     found, by_rate = blocks_of(evaluate, models, "detection"), blocks_of(evaluate, models, "froc")
     names = list(evaluate[STUDENT]["detection"]["metrics"])
@@ -52,7 +55,11 @@ def detection_section(evaluate: Mapping[str, Any], models: Sequence[str], pr: Ro
         ),
         metrics_table(found, names, first="metric", caption="Every detection metric", folded=True),
     )
-    lead = "An annotated disc is found by a box that overlaps it; the overlap that counts (IoU) is part of each name."
+    lead = (
+        "An annotated disc is found by a box that overlaps it; the overlap that counts (IoU) is part of each name. "
+        f"{percent(locate['discs_inside_test'])} of the annotated test discs lie in the region that the locator hands "
+        "to every model; no model can find the others."
+    )
     return Section("detection", "Finding the discs", lead, parts)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from meddet.pages.report import CURVES, REPORTS
+from meddet.pages.report import CURVES
 from pipeline import _stage
+from pipeline.report import REPORT_FILES
 from tests.meddet.pages.invented import reports
 
 ROOT = Path(__file__).parents[2]
@@ -16,9 +17,10 @@ ROOT = Path(__file__).parents[2]
 def project(tmp_path: Path) -> Path:
     """A project folder with every report, but no curves."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "reports" / "evaluate").mkdir(parents=True)
     for name, content in reports().items():
-        (tmp_path / "reports" / f"{name}.json").write_text(json.dumps(content))
+        path = tmp_path / REPORT_FILES[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
     return tmp_path
 
 
@@ -30,12 +32,12 @@ def outcome(project: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("path", REPORT_FILES.values(), ids=str)
 def test_a_report_that_is_not_there_ends_the_stage(
-    project: Path, name: str, capsys: pytest.CaptureFixture[str]
+    project: Path, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project / "reports" / f"{name}.json").unlink()
-    expected = f"error: reports/{name}.json: expected a JSON file, found none\n"
+    (project / path).unlink()
+    expected = f"error: {path}: expected a JSON file, found none\n"
     assert outcome(project, capsys) == (_stage.BAD_INPUT, expected)
     assert not (project / "artifacts").exists()
 

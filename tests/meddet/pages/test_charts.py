@@ -37,13 +37,15 @@ def test_a_chart_says_what_it_is_and_has_no_ids() -> None:
 def test_names_of_circles_keep_off_each_other_and_stay_inside() -> None:
     names = ("student", "plain student", "ResNet-50", "ResNet-101", "ResNet-152")
     placed = [(Bubble(i, 0.0, 0.0, 0.3, name), 150.0 + 6 * i, 100.0) for i, name in enumerate(names)]
-    drawn = "".join(bubbles_at(placed, lambda value: value, left=46.0, right=340.0))
+    drawn = "".join(bubbles_at(placed, lambda value: value, within=(46.0, 12.0, 340.0, 150.0)))
     found = re.findall(r'<text class="name" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]+)<', drawn)
     boxes = [(float(x), float(y) - 9, float(x) + width_of(name), float(y) + 3) for x, y, name in found]
     assert len(boxes) == 5
     for index, one in enumerate(boxes):
         assert one[0] >= 46
         assert one[2] <= 340
+        assert one[1] >= 12
+        assert one[3] <= 150
         for other in boxes[index + 1 :]:
             assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 

@@ -103,6 +103,10 @@ def test_every_detection_metric_is_shown_for_every_model(page: Page) -> None:
         assert row[1:] == [shown(evaluate[model]["detection"], name) for model in MODELS]
 
 
+def test_what_the_locator_leaves_out_is_told(text: str) -> None:
+    assert "95.4 % of the annotated test discs lie in the region" in text
+
+
 def test_every_level_patient_error_and_group_has_its_row(page: Page) -> None:
     evaluate = sources().reports["evaluate"]
     student = evaluate["student"]
