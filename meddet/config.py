@@ -345,8 +345,8 @@ class Benchmark(Section):
     """Measured rounds with all threads; every contender runs once in a round."""
     one_thread_repetitions: Count
     """Measured rounds with one thread."""
-    threads: Count
-    """All threads: of torch, ONNX Runtime and OpenVINO."""
+    threads: Count | Literal["all"]
+    """Of torch, ONNX Runtime and OpenVINO, besides one; all: as many as there are cores."""
     parity_images: Count | Literal["all"]
     """Test images on which the engines are compared with torch, spread evenly; or all."""
     ap_tolerance: Fraction

@@ -13,6 +13,7 @@ from meddet.models.detector import WEIGHTS, Detector, load_detector
 from meddet.openvino_run import open_openvino
 
 BFLOAT16 = "torch-bf16"
+TORCH = ("torch", BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ def weights_of(artefact: Artefact) -> Path:
 
 
 def open_network(engine: str, artefact: Artefact, *, threads: int) -> BoxesAndScores:
-    """Open a detector in one of ENGINES. The threads of torch are the whole process's."""
-    torch.set_num_threads(threads)
+    """Open a detector in one of ENGINES; torch's threads are the whole process's (`torch.set_num_threads`)."""
     return ENGINES[engine](artefact, threads)
 
 

@@ -75,7 +75,9 @@ def _detect(asked: dict[str, Any]) -> int:
     from meddet.postprocess import select
 
     artefact = Artefact(Path(asked.pop("folder")), Path(asked.pop("onnx")))
-    network = open_network(asked.pop("engine"), artefact, threads=asked.pop("threads"))
+    threads = asked.pop("threads")
+    torch.set_num_threads(threads)
+    network = open_network(asked.pop("engine"), artefact, threads=threads)
     view = torch.from_numpy(np.load(asked.pop("view"), allow_pickle=False))
     with torch.inference_mode():
         boxes, scores = network(view[None])

@@ -17,6 +17,8 @@ PAPER = {
 NOTES = {
     "baseline": "the plain student is the student's very graph, so it isn't measured a second time",
     "bytes": "of the weights (safetensors) and of the ONNX file, weights inside",
+    "cores_of_others": "cores that other processes, or other virtual machines, used while the latencies were measured; "
+    "torch's threads wait in a loop, and one busy core beside them makes its latency many times as long",
     "cold_start_s": "from the start of a new process to its first detection: imports (torch's, too, whose suppression "
     "every engine uses), loading, one pass; one process of each, the file system warm",
     "gmac": "10^9 multiply-accumulates of convolutions: of one view (gmac_view) and at 512 x 512 (gmac_512)",

@@ -20,7 +20,7 @@ _PROCESSES = 2
 def shared(work: Callable[[T], R], items: Iterable[T], *, stage: str) -> Iterator[R]:
     """Do the work on each item, two items at a time with half of the cores each; the results keep the items' order.
 
-    torch gains little from a second core on one small image, and exporting is Python on one core.
+    For work that is Python on one core. What torch computes is faster one after the other on all cores.
 
     Args:
         work: a function of a module, which the processes import.

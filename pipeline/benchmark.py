@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,23 +32,28 @@ def main(params: Params) -> None:
     from pipeline import _benchmark_told as told
     from pipeline._contenders import artefacts
     from pipeline._training import load_part_images
+    from pipeline._unrest import cores_of_others, usage
 
     settings, size = params.benchmark, (params.view.height, params.view.width)
+    threads = len(os.sched_getaffinity(0)) if settings.threads == "all" else settings.threads
     images, engines = load_part_images("test"), engines_here(torch.cpu.get_capabilities())
+    view = images.view(0, size)
     with tempfile.TemporaryDirectory() as folder:
         contenders = artefacts(params, Path(folder))
         models = {name: sizes(artefact, size) for name, artefact in contenders.items()}
-        started = starts(contenders, engines, images.view(0, size), params)
-        opened = open_all(contenders, engines, threads=settings.threads)
+        started = starts(contenders, engines, view, params, threads=threads)
+        opened = open_all(contenders, engines, threads=threads)
         compared = parities(opened, images, size, params)
-        locator = locatings(images.pixels(0), threads=settings.threads)
-        timed = time_all(opened, images.view(0, size), settings.repetitions, params, others=locator)
+        before = usage()
+        locator = locatings(images.pixels(0), threads=threads)
+        timed = time_all(opened, view, settings.repetitions, params, threads=threads, others=locator)
+        alone = time_all(
+            alone_of(opened, contenders), view, settings.one_thread_repetitions, params, threads=1, others={}
+        )
+        options = {"threads": threads, "warmup": settings.warmup, "rounds": settings.repetitions}
+        shares = nmode_share(read_artefact(contenders["student"]), size=size, folder=Path(folder), **options)
         limits = matmul_limits()
-        del opened
-        opened = open_all(contenders, engines, threads=1)
-        alone = time_all(opened, images.view(0, size), settings.one_thread_repetitions, params, others={})
-        student = read_artefact(contenders["student"])
-    options = {"threads": settings.threads, "warmup": settings.warmup, "rounds": settings.repetitions}
+        unrest = cores_of_others(before, usage())
     for name, model in models.items():
         model |= {"latency": timed[name], "latency_one_thread": alone[name], **started.get(name, {})}
     report: dict[str, Any] = {
@@ -57,11 +63,12 @@ def main(params: Params) -> None:
         "machine": {
             "processor": told.processor(),
             "cores": os.cpu_count(),
-            "threads": settings.threads,
+            "threads": threads,
+            "cores_of_others": unrest,
             **limits,
             "torch": torch.__version__,
         },
-        "nmode2_share_percent": nmode_share(student, size=size, **options),
+        "nmode2_share_percent": shares,
         "measured": settings.model_dump(),
         "student_against_smallest_teacher": told.ratios(models, params.teachers),
         "paper": told.PAPER,
@@ -91,7 +98,7 @@ def sizes(artefact: "Artefact", size: tuple[int, int]) -> dict[str, Any]:
 
 
 def starts(
-    contenders: "Mapping[str, Artefact]", engines: Sequence[str], view: "Tensor", params: Params
+    contenders: "Mapping[str, Artefact]", engines: Sequence[str], view: "Tensor", params: Params, *, threads: int
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Start the student and the smallest teachers in processes of their own; in bfloat16 torch starts as in float32."""
     import numpy as np
@@ -111,20 +118,34 @@ def starts(
         for name, engine in tqdm(pairs, desc="benchmark: starts", unit="process", mininterval=1, dynamic_ncols=True):
             files = {"folder": contenders[name].folder, "onnx": contenders[name].onnx, "view": path}
             limits = params.detect.model_dump()
-            found = first_detection(engine, **files, threads=params.benchmark.threads, limits=limits)
+            found = first_detection(engine, **files, threads=threads, limits=limits)
             report[name]["cold_start_s"][engine] = found.seconds
             report[name]["peak_memory_mb"][engine] = found.peak_memory_mb
     return report
 
 
 def open_all(contenders: "Mapping[str, Artefact]", engines: Sequence[str], *, threads: int) -> "Networks":
-    """Open every model in every engine."""
+    """Open every model in every engine, two at a time."""
     from meddet.contender import open_network
 
-    return {
-        name: {engine: open_network(engine, artefact, threads=threads) for engine in engines}
-        for name, artefact in contenders.items()
-    }
+    def opened(pair: tuple[str, str]) -> "BoxesAndScores":
+        return open_network(pair[1], contenders[pair[0]], threads=threads)
+
+    pairs = [(name, engine) for name in contenders for engine in engines]
+    networks: Networks = {name: {} for name in contenders}
+    with ThreadPoolExecutor(2) as pool:
+        for (name, engine), network in zip(pairs, pool.map(opened, pairs), strict=True):
+            networks[name][engine] = network
+    return networks
+
+
+def alone_of(opened: "Networks", contenders: "Mapping[str, Artefact]") -> "Networks":
+    """Open with one thread what has threads of its own; torch's are the whole process's."""
+    from meddet.contender import TORCH
+
+    own = {engine for networks in opened.values() for engine in networks}.difference(TORCH)
+    again = open_all(contenders, sorted(own), threads=1)
+    return {name: networks | again[name] for name, networks in opened.items()}
 
 
 def parities(
@@ -152,7 +173,13 @@ def parities(
 
 
 def time_all(
-    opened: "Networks", view: "Tensor", repetitions: int, params: Params, *, others: Mapping[str, Callable[[], object]]
+    opened: "Networks",
+    view: "Tensor",
+    repetitions: int,
+    params: Params,
+    *,
+    threads: int,
+    others: Mapping[str, Callable[[], object]],
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Time the whole detection on one view: network, decoding, suppression. Returns timings by model and engine."""
     import torch
@@ -160,6 +187,7 @@ def time_all(
 
     from meddet.latency import interleaved
 
+    torch.set_num_threads(threads)
     runs = {
         f"{name}/{engine}": detection(network, view, params)
         for name, networks in opened.items()

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,9 @@ from meddet.config import Params
 from pipeline._stage import ARTIFACTS, REPORTS, run
 
 if TYPE_CHECKING:
-    from meddet.bundle import Bundle
     from meddet.data.batches import ImageSet
     from meddet.data.coco import Sample
-    from meddet.evaluate.robustness import Cell, Detect, Look, Withstood
+    from meddet.evaluate.robustness import Detect, Withstood
 
 FOLDER = REPORTS / "robustness"
 SHOWN = "ap50.any"
@@ -24,21 +23,24 @@ def main(params: Params) -> None:
     """Write reports/robustness.json and reports/robustness/."""
     from tqdm import tqdm
 
+    from meddet.bundle import load_bundle
     from meddet.data.coco import load_part, read_coco
     from meddet.evaluate.corruptions import CORRUPTIONS
-    from meddet.evaluate.robustness import cells_of, withstood
+    from meddet.evaluate.robustness import cells_of, faulty, look, withstood
     from meddet.evaluate.robustness_report import NOTES, located_report, robustness_report
     from meddet.files import write_json
     from meddet.rounding import rounded
     from pipeline import _training as paths
-    from pipeline._pool import shared
 
     settings = params.robustness
-    whole, test = load_part(paths.COCO, paths.SPLIT, "test"), shown_images(params)
-    cells = cells_of(settings.severities)
-    looks = shared(partial(look_at, params.model_dump_json()), cells, stage="robustness")
+    whole = load_part(paths.COCO, paths.SPLIT, "test")
+    test = shown_images(whole, params)
+    locate, models = load_bundle(ARTIFACTS / "bundle").locate, detectors(params)
+    floor, overlap = params.detect.score_threshold, params.detect.nms_iou
+    cells = tqdm(cells_of(settings.severities), desc="robustness", unit="fault", mininterval=1, dynamic_ncols=True)
+    sets = ((cell, faulty(test, cell, locate=locate, seed=settings.seed)) for cell in cells)
     seen, located = withstood(
-        tqdm(looks, total=len(cells), desc="robustness", unit="fault", mininterval=1, dynamic_ncols=True)
+        look(images, cell, models, score_threshold=floor, nms_iou=overlap) for cell, images in sets
     )
     counted = counts(test)
     words = stated(counted, len(whole), settings.severities)
@@ -60,54 +62,37 @@ def main(params: Params) -> None:
     write_examples(test, settings.severities, settings.seed)
 
 
-def look_at(params: str, cell: "Cell") -> "Look":
-    """Show every model the images under one fault; `params` are JSON."""
-    from meddet.evaluate.robustness import faulty, look
-
-    read = Params.model_validate_json(params)
-    images, bundle, models = opened(params)
-    spoilt = faulty(images, cell, locate=bundle.locate, seed=read.robustness.seed)
-    return look(spoilt, cell, models, score_threshold=read.detect.score_threshold, nms_iou=read.detect.nms_iou)
-
-
-@cache
-def opened(params: str) -> "tuple[ImageSet, Bundle, dict[str, Detect]]":
-    """Read images and models, once in a process."""
-    from meddet.bundle import load_bundle
-
-    read, bundle = Params.model_validate_json(params), load_bundle(ARTIFACTS / "bundle")
-    return shown_images(read), bundle, {"student": bundled(bundle)} | trained(read)
-
-
-def shown_images(params: Params) -> "ImageSet":
-    """Load the chosen test images."""
+def shown_images(whole: "Sequence[Sample]", params: Params) -> "ImageSet":
+    """Load the chosen ones of the test images."""
+    from meddet.data.batches import load_images
     from meddet.evaluate.robustness import choose_images
-    from pipeline._training import load_part_images
+    from pipeline import _training as paths
 
-    whole = load_part_images("test")
-    chosen = {whole.samples[index].image_id for index in choose_images(whole.samples, params.robustness.images)}
-    return whole.where(lambda sample: sample.image_id in chosen)
-
-
-def bundled(bundle: "Bundle") -> "Detect":
-    """Detect as the bundle's users do (`Bundle.predict`), one image at a time."""
-    return lambda images: [bundle.detect(images.pixels(i), images.regions[i]) for i in range(len(images))]
+    chosen = [whole[index] for index in choose_images(whole, params.robustness.images)]
+    return load_images(paths.IMAGES, chosen, paths.load_regions())
 
 
-def trained(params: Params) -> "dict[str, Detect]":
-    """Give the plain student and the teachers as training wrote them."""
+def detectors(params: Params) -> "dict[str, Detect]":
+    """Give the bundle's student, and the plain student and the teachers as training wrote them."""
     import torch
 
+    from meddet.bundle import load_bundled_detector
     from meddet.inference import detect_all
     from meddet.models.detector import load_detector
 
+    student, config = load_bundled_detector(ARTIFACTS / "bundle")
+    models = {"student": (student, config.input_size), "baseline": load_detector(ARTIFACTS / "baseline")}
+    models |= {name: load_detector(ARTIFACTS / "pretrain" / name) for name in params.teachers}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folders = {"baseline": ARTIFACTS / "baseline"} | {name: ARTIFACTS / "pretrain" / name for name in params.teachers}
-    result: dict[str, Detect] = {}
-    for name, folder in folders.items():
-        detector, size = load_detector(folder)
-        result[name] = partial(detect_all, detector.to(device), size=size, **params.detect.model_dump())
-    return result
+    return {
+        name: partial(
+            detect_all,
+            detector.to(device).to(memory_format=torch.channels_last),
+            size=size,
+            **params.detect.model_dump(),
+        )
+        for name, (detector, size) in models.items()
+    }
 
 
 def counts(images: "ImageSet") -> dict[str, int]:

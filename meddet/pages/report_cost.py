@@ -23,6 +23,7 @@ ENGINE = "onnxruntime"
 """That users of the bundle run."""
 _ENGINES = {"torch": "torch", "torch-bf16": "torch, bf16", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 _SERIES_OF_PAPER = 5
+_UNREST = 0.1
 
 
 def cost_section(evaluate: Mapping[str, Any], benchmark: Mapping[str, Any], models: Sequence[str]) -> Section:
@@ -51,6 +52,11 @@ def cost_section(evaluate: Mapping[str, Any], benchmark: Mapping[str, Any], mode
         f"Measured on {machine['processor']}, {machine['cores']} cores: the very artefacts whose accuracy is quoted "
         "here, all in turn in one process, with suppression inside. Another machine has other times."
     )
+    if machine["cores_of_others"] >= _UNREST:
+        lead += (
+            f" Beware: other processes kept {number(machine['cores_of_others'], digits=1)} cores busy meanwhile, and "
+            "the times with several threads are too long for that; run the stage again on a quiet machine."
+        )
     return Section("cost", "At what cost", lead, parts)
 
 
