@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+_PAUSE_S = 0.03
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -22,6 +24,9 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time functions in rounds, each once per round, so that a busy moment of the machine hits all alike.
 
+    Before each call is a pause: torch's threads wait for more work in a loop, about 20 ms long, and would keep a core
+    from an engine that runs next.
+
     Args:
         contenders: the functions by name.
         warmup: calls of each beforehand that don't count.
@@ -33,6 +38,7 @@ def interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in rounds:
         for name, function in contenders.items():
+            time.sleep(_PAUSE_S)
             start = time.perf_counter()
             function()
             seconds[name].append(time.perf_counter() - start)

@@ -33,7 +33,8 @@ NOTES = {
     "parity": "largest difference from torch in float32 over all points of so many test images, and of AP50 over them "
     "(mean of the classes or without classes); above the tolerance the stage ends",
     "peak_memory_mb": "most resident memory (10^6 bytes) of that same new process",
-    "rounds": "every model and engine runs once in a round, all in one process",
+    "rounds": "every model and engine runs once in a round, all in one process, after a pause of 30 ms in which the "
+    "threads of the one before come to rest",
     "speedup": "of medians, student against the teacher of fewest parameters, in the same engine with as many threads",
     "torch": "channels_last, float32",
 }

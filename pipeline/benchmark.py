@@ -50,7 +50,7 @@ def main(params: Params) -> None:
         alone = time_all(
             alone_of(opened, contenders), view, settings.one_thread_repetitions, params, threads=1, others={}
         )
-        options = {"threads": threads, "warmup": settings.warmup, "rounds": settings.repetitions}
+        options = {"threads": threads, "warmup": settings.warmup, "rounds": 2 * settings.repetitions}
         shares = nmode_share(read_artefact(contenders["student"]), size=size, folder=Path(folder), **options)
         limits = matmul_limits()
         unrest = cores_of_others(before, usage())
