@@ -1,4 +1,4 @@
-.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift study-noise evaluation-speed
+.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift study-noise evaluation-speed nmode-share
 .PHONY: fuzz phantom-speed phantom-acceptance
 .DEFAULT_GOAL := help
 
@@ -63,6 +63,9 @@ drift: $(READY)  ## how often the drift monitor alarms for nothing, and how soon
 
 study-noise: $(READY)  ## does nmODE^2 resist noise? four heads, three seeds, dvc experiments, spoilt images (hours)
 	$(BIN)/python -m studies.noise --seeds 3
+
+nmode-share: $(READY)  ## how much of the head nmODE^2 takes in each engine, one thread (a minute, after make run)
+	$(BIN)/python -m benchmarks.nmode --out out/nmode.json
 
 evaluation-speed: $(READY)  ## match 10,000 images once and resample their patients 2,000 times (a minute)
 	$(BIN)/python -m benchmarks.evaluation --images 10000 --out out/evaluation.json

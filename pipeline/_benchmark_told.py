@@ -27,7 +27,6 @@ NOTES = {
     "suppression; latency with `threads` threads, latency_one_thread with one",
     "locator": "the small network that finds the column, run once per image before the detector; not in the latency",
     "machine": "the fastest of ten products of two 1024 x 1024 matrices in torch, the limit of what any network can do",
-    "nmode2_share_percent": "of the student's head: the same head with and without nmODE^2, in turn; below 0 is unrest",
     "openvino": "told to compute in float32: by itself it takes bfloat16 where the processor has it, and boxes "
     "computed in that are pixels away from torch's",
     "parity": "largest difference from torch in float32 over all points of so many test images, and of AP50 over them "

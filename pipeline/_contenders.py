@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import call
 from pathlib import Path
 
 from torch import Tensor
 
 from meddet.classes import CLASSES
 from meddet.config import Params
-from meddet.contender import BFLOAT16, Artefact, read_artefact
+from meddet.contender import BFLOAT16, Artefact
 from meddet.data.batches import ImageSet
 from meddet.evaluate.coco import detection_numbers
 from meddet.evaluate.matching import UNDEFINED, Number
 from meddet.export import BoxesAndScores, Parity, export_detector, largest_difference, outputs, require_parity
 from meddet.inference import in_image
 from meddet.models.detector import load_detector
-from meddet.nmode_share import export_heads
 from meddet.postprocess import select
 from meddet.structures import Detections
 from pipeline._pool import shared
@@ -27,27 +24,16 @@ BUNDLE = ARTIFACTS / "bundle"
 
 
 def artefacts(params: Params, folder: Path) -> dict[str, Artefact]:
-    """List the student as its bundle has it, and the teachers.
-
-    Into `folder` are written the teachers' ONNX files and what `nmode_share` needs of the student; the longest first.
-    """
-    student = Artefact(BUNDLE, BUNDLE / "detector.onnx")
+    """List the student as its bundle has it, and the teachers, whose ONNX files are written into `folder`."""
     teachers = {name: Artefact(ARTIFACTS / "pretrain" / name, folder / f"{name}.onnx") for name in params.teachers}
-    heads = partial(write_heads, student, (params.view.height, params.view.width), folder)
-    exports = [partial(write_teacher, teacher) for teacher in reversed(teachers.values())]
-    list(shared(call, [*exports, heads], stage="benchmark"))
-    return {"student": student} | teachers
+    list(shared(write_teacher, reversed(teachers.values()), stage="benchmark"))
+    return {"student": Artefact(BUNDLE, BUNDLE / "detector.onnx")} | teachers
 
 
 def write_teacher(teacher: Artefact) -> None:
     """Write a teacher's ONNX file by the function that writes the bundle's."""
     detector, size = load_detector(teacher.folder)
     export_detector(detector, size=size, path=teacher.onnx)
-
-
-def write_heads(student: Artefact, size: tuple[int, int], folder: Path) -> None:
-    """Write the student's head with and without nmODE^2."""
-    export_heads(read_artefact(student), size=size, folder=folder)
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,8 @@ def main(params: Params) -> None:
     """Write reports/benchmark.json and reports/benchmark.png."""
     import torch
 
-    from meddet.contender import engines_here, read_artefact
+    from meddet.contender import engines_here
     from meddet.files import write_atomic, write_json
-    from meddet.nmode_share import nmode_share
     from pipeline import _benchmark_told as told
     from pipeline._contenders import artefacts
     from pipeline._training import load_part_images
@@ -50,8 +49,6 @@ def main(params: Params) -> None:
         alone = time_all(
             alone_of(opened, contenders), view, settings.one_thread_repetitions, params, threads=1, others={}
         )
-        options = {"threads": threads, "warmup": settings.warmup, "rounds": 2 * settings.repetitions}
-        shares = nmode_share(read_artefact(contenders["student"]), size=size, folder=Path(folder), **options)
         limits = matmul_limits()
         unrest = cores_of_others(before, usage())
     for name, model in models.items():
@@ -68,7 +65,6 @@ def main(params: Params) -> None:
             **limits,
             "torch": torch.__version__,
         },
-        "nmode2_share_percent": shares,
         "measured": settings.model_dump(),
         "student_against_smallest_teacher": told.ratios(models, params.teachers),
         "paper": told.PAPER,

@@ -267,7 +267,6 @@ def test_benchmark_measures_everyone_in_every_engine(project: Path) -> None:
         assert {"onnxruntime", "openvino"} <= set(model["parity"])
         assert all(parity["images"] == 2 for parity in model["parity"].values()), name
         assert model["parity"]["openvino"]["box_px"] < 0.05
-    assert set(report["nmode2_share_percent"]) == always
     assert set(report["notes"]) >= {"latency", "parity", "cold_start_s", "torch-bf16"}
 
 

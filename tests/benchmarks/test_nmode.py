@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 
+from benchmarks.nmode import HeadAlone, nmode_share, share
 from meddet.models.detector import build_detector
 from meddet.models.nmode import NmODE
-from meddet.nmode_share import HeadAlone, export_heads, nmode_share, share
 
 
 def test_the_share_of_known_times() -> None:
@@ -14,12 +12,11 @@ def test_the_share_of_known_times() -> None:
     assert share(19.0, 20.0) < 0
 
 
-def test_every_engine_runs_the_head_with_and_without_and_the_detector_stays_whole(tmp_path: Path) -> None:
+def test_every_engine_runs_the_head_with_and_without_and_the_detector_stays_whole() -> None:
     arguments = {"backbone": "mobilenet_v2", "channels": 32, "num_classes": 2, "ode": "nmode2", "solver": "rk4"}
     detector = build_detector(**arguments, ode_steps=2).eval()
     threads = torch.get_num_threads()
-    export_heads(detector, size=(64, 64), folder=tmp_path)
-    shares = nmode_share(detector, size=(64, 64), folder=tmp_path, threads=1, warmup=1, rounds=3)
+    shares = nmode_share(detector, size=(64, 64), threads=1, warmup=1, rounds=3)
     torch.set_num_threads(threads)
     assert set(shares) == {"torch", "onnxruntime", "openvino"}
     assert all(value < 100 for value in shares.values())
