@@ -353,8 +353,6 @@ class Benchmark(Section):
     """Largest accepted difference of AP50 on these images between an engine in float32 and torch."""
     bfloat16_ap_tolerance: Fraction
     """The same of torch in bfloat16."""
-    started_teachers: Count
-    """Teachers, from the smallest, that beside the student start in processes of their own: cold start and memory."""
 
 
 class Report(Section):

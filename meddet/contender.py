@@ -14,6 +14,7 @@ from meddet.openvino_run import open_openvino
 
 BFLOAT16 = "torch-bf16"
 TORCH = ("torch", BFLOAT16)
+USERS_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def main(params: Params) -> None:
         limits = matmul_limits()
         unrest = cores_of_others(before, usage())
     for name, model in models.items():
-        model |= {"latency": timed[name], "latency_one_thread": alone[name], **started.get(name, {})}
+        model |= {"latency": timed[name], "latency_one_thread": alone[name], **started[name]}
     report: dict[str, Any] = {
         "models": models,
         "locator": {"latency": timed["locator"]},
@@ -96,18 +96,21 @@ def sizes(artefact: "Artefact", size: tuple[int, int]) -> dict[str, Any]:
 def starts(
     contenders: "Mapping[str, Artefact]", engines: Sequence[str], view: "Tensor", params: Params, *, threads: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Start the student and the smallest teachers in processes of their own; in bfloat16 torch starts as in float32."""
+    """Start the student in each engine and the teachers in the one that users run, in processes of their own.
+
+    In bfloat16 torch starts as in float32.
+    """
     import numpy as np
     from tqdm import tqdm
 
-    from meddet.contender import BFLOAT16
+    from meddet.contender import BFLOAT16, USERS_ENGINE
     from meddet.first_detection import first_detection
 
-    names = ["student", *params.teachers[: params.benchmark.started_teachers]]
     report: dict[str, dict[str, dict[str, float]]] = {
-        name: {"cold_start_s": {}, "peak_memory_mb": {}} for name in names
+        name: {"cold_start_s": {}, "peak_memory_mb": {}} for name in contenders
     }
-    pairs = [(name, engine) for name in names for engine in engines if engine != BFLOAT16]
+    pairs = [("student", engine) for engine in engines if engine != BFLOAT16]
+    pairs += [(name, USERS_ENGINE) for name in params.teachers]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "view.npy"
         np.save(path, view.numpy(), allow_pickle=False)

@@ -263,7 +263,8 @@ def test_benchmark_measures_everyone_in_every_engine(project: Path) -> None:
         assert all(0 < timing["p50_ms"] <= timing["p95_ms"] for timing in latency.values())
         assert all(timing["images_per_second"] > 0 for timing in latency.values())
     for name, model in report["models"].items():
-        assert set(model["cold_start_s"]) == set(model["peak_memory_mb"]) == always
+        started = always if name == "student" else {"onnxruntime"}
+        assert set(model["cold_start_s"]) == set(model["peak_memory_mb"]) == started
         assert {"onnxruntime", "openvino"} <= set(model["parity"])
         assert all(parity["images"] == 2 for parity in model["parity"].values()), name
         assert model["parity"]["openvino"]["box_px"] < 0.05
