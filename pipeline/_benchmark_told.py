@@ -20,7 +20,7 @@ NOTES = {
     "cores_of_others": "cores that other processes, or other virtual machines, used while the latencies were measured; "
     "torch's threads wait in a loop, and one busy core beside them makes its latency many times as long",
     "cold_start_s": "from the start of a new process to its first detection: imports (torch's, too, whose suppression "
-    "every engine uses), loading, one pass; one process of each, the file system warm; the teachers in ONNX Runtime alone",
+    "every engine uses), loading, one pass; one process of each, the file system warm; teachers in ONNX Runtime alone",
     "gmac": "10^9 multiply-accumulates of convolutions: of one view (gmac_view) and at 512 x 512 (gmac_512)",
     "images_per_second": "of the same calls, one image at a time",
     "latency": "milliseconds at batch 1 from the detector's input to detections: network with nmODE^2, decoding, "
