@@ -1,4 +1,4 @@
-.PHONY: help run retrain serve unlock full test lint lock kills twice workers drift study-noise evaluation-speed nmode-share
+.PHONY: help run retrain serve unlock full test slow lint lock kills twice workers drift study-noise evaluation-speed nmode-share
 .PHONY: fuzz phantom-speed phantom-acceptance
 .DEFAULT_GOAL := help
 
@@ -46,7 +46,10 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint  ## set up, lint, and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+slow: $(READY)  ## the tests that `make test` leaves out: a real PostgreSQL, another clock, language and home (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 kills: $(READY)  ## kill tiny trainings 30 times, go on, compare every bit of the weights (about 15 minutes)
 	$(BIN)/python -m benchmarks.kills --out out/kills.json

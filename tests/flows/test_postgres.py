@@ -19,6 +19,8 @@ from flows import _mlflow
 from flows._server import free_port
 from tests.flows import serving
 
+pytestmark = pytest.mark.slow
+
 USER, PASSWORD = "meddet", "gatekeeper"
 
 

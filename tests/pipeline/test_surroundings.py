@@ -65,6 +65,7 @@ def whole_regions(hospital: Hospital) -> None:
     (hospital.root / "artifacts/regions.json").write_text(json.dumps(regions))
 
 
+@pytest.mark.slow
 def test_fault_31_clock_zone_language_path_and_home_change_no_output(tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
