@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from meddet.drift.features import FEATURES
 from meddet.drift.reference import Rule, build_reference, write_reference
 
 RULE = Rule(window=12, least=10, p_value=0.001, psi=0.25, bins=5)
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +94,9 @@ def test_fault_34_the_event_waits_for_prefect_and_is_sent_once(
     assert as_flow.returncode == 0, as_flow.stderr
     assert "1 new studies of 11: DRIFT" in as_flow.stdout
     assert pending(tmp_path) == []
-    for _ in range(600):
-        if events := received(api, ["meddet.data.drift"]):
-            break
+    deadline = time.monotonic() + PATIENCE_S
+    while not (events := received(api, ["meddet.data.drift"])) and time.monotonic() < deadline:
+        time.sleep(0.5)
     assert [each["payload"]["alarm"] for each in events] == [1]
     assert events[0]["id"] == event["id"]
     assert "Jones" not in json.dumps(events)
