@@ -120,7 +120,7 @@ def _announce(project: Path, report: dict[str, Any], outbox: Outbox) -> None:
 
 
 def post_to_prefect(events: Sequence[Mapping[str, Any]]) -> None:
-    """Hand events to Prefect's API, which answers when it has them."""
+    """Hand events to Prefect's API, which answers when it has them, and stores them within 5 s."""
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=list(events))
 
