@@ -84,10 +84,14 @@ def serve(project: Path, **environment: str) -> Iterator[Served]:
 
 
 def ask(address: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask a server for JSON."""
+    """Ask a server for JSON, patiently.
+
+    Prefect's server on SQLite can be silent for a minute under load: Python's garbage collection in its event loop
+    frees a cursor of a connection that waits for another's write, which can't go on until that wait runs out.
+    """
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return json.load(response)
 
 

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from flows._processes import end
 from flows._server import api_url, free_port, start_prefect, wait_for
 from meddet.drift.features import FEATURES
 from meddet.drift.reference import Rule, build_reference, write_reference
+from tests.flows import serving
 
 RULE = Rule(window=12, least=10, p_value=0.001, psi=0.25, bins=5)
-PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +69,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
 
 def received(api: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """Ask the server for its events; it stores what it has taken within seconds."""
-    body = json.dumps({"filter": {"event": {"name": list(names)}}, "limit": 50}).encode()
-    request = urllib.request.Request(f"{api}/events/filter", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return list(json.load(response)["events"])
+    query = {"filter": {"event": {"name": list(names)}}, "limit": 50}
+    return list(serving.ask(f"{api}/events/filter", query)["events"])
 
 
 def test_fault_34_the_event_waits_for_prefect_and_is_sent_once(
@@ -94,7 +91,7 @@ def test_fault_34_the_event_waits_for_prefect_and_is_sent_once(
     assert as_flow.returncode == 0, as_flow.stderr
     assert "1 new studies of 11: DRIFT" in as_flow.stdout
     assert pending(tmp_path) == []
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + serving.PATIENCE_S
     while not (events := received(api, ["meddet.data.drift"])) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert [each["payload"]["alarm"] for each in events] == [1]

@@ -19,7 +19,7 @@ import pytest
 
 from flows._processes import end
 from flows._server import api_url, free_port, start_prefect, wait_for
-from tests.flows.serving import ask, wait_until
+from tests.flows.serving import PATIENCE_S, ask, wait_until
 
 TEACHERS = ("mid@resnet50", "mid@resnet101", "mid@resnet152")
 QUIET = {"PREFECT_UI_ENABLED": "0", "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
@@ -86,7 +86,7 @@ class Machines:
         try:
             if self.flow_runs(pool):
                 return True
-            urllib.request.urlopen(request, timeout=30).close()
+            urllib.request.urlopen(request, timeout=PATIENCE_S).close()
         except urllib.error.HTTPError:
             return False
         return False

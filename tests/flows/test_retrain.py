@@ -1,10 +1,8 @@
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from flows import _summary
 from flows._ledger import read_ledger
 from meddet.files import read_json
+from tests.flows import serving
 
 # A worker that takes one run of the deployment that it makes, and ends.
 WORKER = """\
@@ -73,10 +72,7 @@ def retrain(project: Path, environment_of: dict[str, str]) -> Callable[..., subp
 
 
 def ask(server: str, what: str, **query: Any) -> list[dict[str, Any]]:
-    body = json.dumps(query).encode()
-    request = urllib.request.Request(f"{server}/{what}/filter", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return list(json.load(response))
+    return list(serving.ask(f"{server}/{what}/filter", query))
 
 
 def runs_of(server: str, project: Path) -> list[dict[str, Any]]:
@@ -170,11 +166,7 @@ def test_a_run_of_a_worker_that_is_cancelled_in_prefect_ends_its_stage_and_is_ca
     with subprocess.Popen([sys.executable, "-c", WORKER, str(project)], cwd=project, env=environment_of) as worker:
         stage = os.pidfd_open(int((project / "started.fifo").read_text()))
         (run,) = runs_of(server, project)
-        cancelling = json.dumps({"state": {"type": "CANCELLING"}}).encode()
-        address = f"{server}/flow_runs/{run['id']}/set_state"
-        urllib.request.urlopen(
-            urllib.request.Request(address, cancelling, {"Content-Type": "application/json"})
-        ).close()
+        serving.ask(f"{server}/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
         assert select.select([stage], [], [], 120)[0], "the stage is still there"
         assert worker.wait(120) == 0
     (run,) = runs_of(server, project)
