@@ -51,7 +51,7 @@ test: lint  ## set up, lint, and all tests
 slow: $(READY)  ## the tests that `make test` leaves out: a real PostgreSQL, another clock, language and home (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-kills: $(READY)  ## kill tiny trainings 30 times, go on, compare every bit of the weights (about 15 minutes)
+kills: $(READY)  ## kill tiny trainings 30 times, go on, compare every bit of the weights (about 6 minutes)
 	$(BIN)/python -m benchmarks.kills --out out/kills.json
 
 twice: $(READY)  ## the whole graph in two clean clones, every file compared (tiny; --preset quick by hand)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Attempt:
         self.home = project / ".ckpt" / _HOMES[command]
         self.log = project / "attempt.log"
         self.before = self.newest()
+        self.remains = set(self._temporaries())
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command], cwd=project, env=environment(project), stdout=log, stderr=log
@@ -81,14 +82,17 @@ class Attempt:
         return max(steps, default=0)
 
     def being_written(self) -> int:
-        """Return the size in bytes of the checkpoint that is being written, 0 where none is."""
+        """Return the size in bytes of the checkpoint that it is writing, 0 where none is."""
         sizes = [0]
-        for path in self.home.glob("*/.step_*"):
+        for path in set(self._temporaries()) - self.remains:
             try:
                 sizes.append(path.stat().st_size)
             except FileNotFoundError:
                 continue
         return max(sizes)
+
+    def _temporaries(self) -> Iterator[Path]:
+        return self.home.glob("*/.step_*")
 
     def reach(self, condition: Callable[[], bool], *, limit_s: float = TIMEOUT_S) -> bool:
         """Wait until the condition holds (True), or the process has ended or the time is over (False)."""
@@ -105,7 +109,7 @@ class Attempt:
     def said(self) -> str:
         """Return what it said about checkpoints."""
         found = _ABOUT.findall(self.log.read_text(errors="replace"))
-        return "; ".join(found) if found else "from the start"
+        return "; ".join(found) or ("killed again before it said" if self.before else "from the start")
 
     def end(self, number: signal.Signals) -> tuple[int, float]:
         """Send a signal; return the exit code of the command, and the seconds until it and its trainer had ended."""

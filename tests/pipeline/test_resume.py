@@ -71,7 +71,7 @@ def test_fault_02_a_kill_in_the_write_goes_on_from_the_checkpoint_before(distill
 def test_fault_06_sigterm_keeps_the_step_and_ends_with_143(distillation: tuple[list[Kill], bool]) -> None:
     kills, equal = distillation
     assert kills[2].exit_code == 143
-    assert kills[2].seconds < 60  # two or three on an idle core: benchmarks/kills.py holds them against ten
+    assert kills[2].seconds < 60  # two or three on an idle core; `make kills` shows them
     assert "resuming at step" in kills[2].went_on
     assert equal
 
