@@ -58,7 +58,7 @@ twice: $(READY)  ## the whole graph in two clean clones, every file compared (ti
 	$(BIN)/python -m benchmarks.twice --out out/twice.json
 
 workers: $(READY)  ## wall time of the three teachers on one worker and on two, a core each (about 15 minutes)
-	$(BIN)/python benchmarks/workers.py --out out/workers.json
+	$(BIN)/python -m benchmarks.workers --out out/workers.json
 
 drift: $(READY)  ## how often the drift monitor alarms for nothing, and how soon for another scanner (minutes)
 	$(BIN)/python -m benchmarks.drift render
@@ -77,10 +77,10 @@ fuzz: $(READY)  ## 100,000 damaged DICOM files (minutes); exit 1 if one crashes 
 	$(BIN)/python -m benchmarks.fuzz_dicom --count 100000 --out out/fuzz
 
 phantom-speed: $(READY)  ## images per second and memory of the phantom
-	$(BIN)/python benchmarks/phantom.py speed --out out/phantom-speed.json
+	$(BIN)/python -m benchmarks.phantom speed --out out/phantom-speed.json
 
 phantom-acceptance: $(READY)  ## the phantom's statistics beside the ranges of real images
-	$(BIN)/python benchmarks/phantom.py acceptance --out out/phantom-acceptance.json
+	$(BIN)/python -m benchmarks.phantom acceptance --out out/phantom-acceptance.json
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml (needs uv on the path)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-annotate \

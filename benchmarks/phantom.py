@@ -1,7 +1,7 @@
 """How fast the phantom is, and how like the paper's images. Research use only; phantom scores are not clinical.
 
-python benchmarks/phantom.py speed --patients 24 --out out/speed.json         images/s with 1 and 2 workers, memory
-python benchmarks/phantom.py acceptance --images 200 --out out/accepted.json  statistics of default beside their ranges
+python -m benchmarks.phantom speed --patients 24 --out out/speed.json         images/s with 1 and 2 workers, memory
+python -m benchmarks.phantom acceptance --images 200 --out out/accepted.json  statistics of default beside their ranges
 """
 
 import argparse

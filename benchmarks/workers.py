@@ -1,7 +1,7 @@
 """Wall time of the three teachers on one worker and on two, each pinned to a core of its own. Research use only.
 
-python benchmarks/workers.py --out out/workers.json                 minutes; quick's settings, its steps cut
-python benchmarks/workers.py --preset tiny --share 1 --out FILE     a trial of the machinery, no measurement
+python -m benchmarks.workers --out out/workers.json                 minutes; quick's settings, its steps cut
+python -m benchmarks.workers --preset tiny --share 1 --out FILE     a trial of the machinery, no measurement
 
 Everything (clones of the committed project, remote folder, Prefect's server, workers) lives in a temporary folder and
 is ended and removed. Coordinator and server share the cores with the workers.
