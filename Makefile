@@ -57,7 +57,7 @@ kills: $(READY)  ## kill tiny trainings 30 times, go on, compare every bit of th
 twice: $(READY)  ## the whole graph in two clean clones, every file compared (tiny; --preset quick by hand)
 	$(BIN)/python -m benchmarks.twice --out out/twice.json
 
-workers: $(READY)  ## wall time of the three teachers on one worker and on two, a core each (about 15 minutes)
+workers: $(READY)  ## wall time of the three teachers on one worker and on two, a core each (about 9 minutes)
 	$(BIN)/python -m benchmarks.workers --out out/workers.json
 
 drift: $(READY)  ## how often the drift monitor alarms for nothing, and how soon for another scanner (minutes)
