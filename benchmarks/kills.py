@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Attempt:
         self.home = project / ".ckpt" / _HOMES[command]
         self.log = project / "attempt.log"
         self.before = self.newest()
-        self.remains = set(self._temporaries())
+        self.remains = self._temporaries()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command], cwd=project, env=environment(project), stdout=log, stderr=log
@@ -84,15 +84,15 @@ class Attempt:
     def being_written(self) -> int:
         """Return the size in bytes of the checkpoint that it is writing, 0 where none is."""
         sizes = [0]
-        for path in set(self._temporaries()) - self.remains:
+        for path in self._temporaries() - self.remains:
             try:
                 sizes.append(path.stat().st_size)
             except FileNotFoundError:
                 continue
         return max(sizes)
 
-    def _temporaries(self) -> Iterator[Path]:
-        return self.home.glob("*/.step_*")
+    def _temporaries(self) -> set[Path]:
+        return set(self.home.glob("*/.step_*"))
 
     def reach(self, condition: Callable[[], bool], *, limit_s: float = TIMEOUT_S) -> bool:
         """Wait until the condition holds (True), or the process has ended or the time is over (False)."""

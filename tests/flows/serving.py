@@ -86,8 +86,8 @@ def serve(project: Path, **environment: str) -> Iterator[Served]:
 def ask(address: str, body: dict[str, Any] | None = None) -> Any:
     """Ask a server for JSON, patiently.
 
-    Prefect's server on SQLite can be silent for a minute under load: its event loop stands still (by its stack, in the
-    garbage collector, freeing a cursor of a connection that waits for a lock) until SQLite's wait of 60 s runs out.
+    Prefect's server on SQLite can be silent for a minute under load: its event loop stands still (its stack ends in
+    an allocation: perhaps a cursor is freed whose connection waits for a lock) until SQLite's wait of 60 s runs out.
     """
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address, content, {"Content-Type": "application/json"})

@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,14 +54,14 @@ def pending(project: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """Prefect's real server, and its home."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, subprocess.Popen[bytes]]]:
+    """Prefect's real server: its home, its API, its process."""
     folder = tmp_path_factory.mktemp("prefect")
     port = free_port()
     service = start_prefect(folder, port, environment={"PREFECT_HOME": str(folder), "PREFECT_UI_ENABLED": "0"})
     try:
         wait_for(service, f"{api_url(port)}/health")
-        yield folder, api_url(port)
+        yield folder, api_url(port), service.process
     finally:
         end(service.process)
 
@@ -74,7 +73,7 @@ def received(api: str, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def test_fault_34_the_event_waits_for_prefect_and_is_sent_once(
-    model: Path, tmp_path: Path, server: tuple[Path, str]
+    model: Path, tmp_path: Path, server: tuple[Path, str, subprocess.Popen[bytes]]
 ) -> None:
     fill(tmp_path / "inbox", 10)
     alone = look(tmp_path, model)
@@ -86,14 +85,12 @@ def test_fault_34_the_event_waits_for_prefect_and_is_sent_once(
     assert event["resource"]["prefect.resource.id"] == "meddet.data"
     assert event["payload"]["features"]["rows"]["median"] == 40
     fill(tmp_path / "inbox", 1, seed=1)
-    home, api = server
+    home, api, process = server
     as_flow = look(tmp_path, model, PREFECT_HOME=str(home), PREFECT_API_URL=api)
     assert as_flow.returncode == 0, as_flow.stderr
     assert "1 new studies of 11: DRIFT" in as_flow.stdout
     assert pending(tmp_path) == []
-    deadline = time.monotonic() + serving.PATIENCE_S
-    while not (events := received(api, ["meddet.data.drift"])) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    events = serving.wait_until(lambda: received(api, ["meddet.data.drift"]), process)
     assert [each["payload"]["alarm"] for each in events] == [1]
     assert events[0]["id"] == event["id"]
     assert "Jones" not in json.dumps(events)
